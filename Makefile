@@ -1,0 +1,53 @@
+# The commands of mailsvc. `make help` lists them. Everything lives in .venv; nothing is installed outside it,
+# except by `make system`, which asks the system's package manager for what the tests drive (a browser, strace).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format system lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(RUN) ## install what is needed into .venv and serve on http://127.0.0.1:8080
+	@$(BIN)/python -m mailsvc serve
+
+test: $(DEV) system check ## the whole test suite: lint, types, unit, contract, e2e
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+check: $(DEV) ## lint, format check, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(DEV) ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+system: ## the programs that tests drive and that pip cannot bring
+	@sh tests/system.sh
+
+lock: $(DEV) ## requirements.in -> requirements.txt: exact versions with hashes
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove .venv and caches, never a database
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mailsvc needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(RUN): requirements.txt $(VENV)/bin/python
+	@echo "installing requirements.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUN)
+	@echo "installing requirements-dev.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-dev.txt
+	@touch $@

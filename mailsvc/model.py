@@ -1,0 +1,168 @@
+"""The nouns of mailsvc: a mail, its recipients, its attempts, its states. No rule of how a request is read stands here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from .address import Mailbox
+
+
+class Status(StrEnum):
+    """Where a mail is; one word, exclusive. docs/architecture.md draws the ways between them."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    UNCERTAIN = "uncertain"
+    SENT = "sent"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    SUPPRESSED = "suppressed"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the mail has left the queue. An uncertain mail has: it waits for news, not for its turn."""
+        return self not in (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
+
+
+class Outcome(StrEnum):
+    """What became of one attempt; the same word in code, database, API and docs."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RECIPIENT_REFUSED = "recipient_refused"
+    SENDER_REFUSED = "sender_refused"
+    UNAUTHORIZED = "unauthorized"
+    SUSPENDED = "suspended"
+    QUOTA = "quota"
+    RATE_LIMITED = "rate_limited"
+    DOWN = "down"
+    UNANSWERED = "unanswered"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def maybe_sent(self) -> bool:
+        """Whether the mail may have gone out although nobody said so."""
+        return self in (Outcome.UNANSWERED, Outcome.INTERRUPTED)
+
+
+class OnUncertain(StrEnum):
+    """What to do with a mail that a provider may or may not have taken."""
+
+    RESEND = "resend"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as accepted and as claimed from the outbox. Times are Unix seconds.
+
+    `content` is markdown; it excludes `html` and `text`, of which at least one is there otherwise.
+    `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have taken it.
+    """
+
+    id: str
+    created_at: float
+    sender: Mailbox
+    to: tuple[Mailbox, ...]
+    subject: str
+    on_uncertain: OnUncertain
+    content: str | None = None
+    html: str | None = None
+    text: str | None = None
+    rounds: int = 0
+    attempts: int = 0
+    doubted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a provider is asked to send: everything rendered, nothing left to decide. `id` is the mail's id.
+
+    At least one of `html` and `text` is not empty.
+    """
+
+    id: str
+    sender: Mailbox
+    to: tuple[Mailbox, ...]
+    subject: str
+    html: str | None
+    text: str | None
+
+    @property
+    def message_id(self) -> str:
+        """The `Message-ID` header, fixed for the mail over all attempts, so that readers can drop a double."""
+        return f"<{self.id}@{self.sender.domain}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a mail, with its own status."""
+
+    address: str
+    name: str
+    role: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to one provider. `outcome` is None while it runs; `considered` is what the selector knew then."""
+
+    n: int
+    provider: str
+    outcome: Outcome | None
+    http_status: int | None
+    detail: str | None
+    started_at: float
+    ended_at: float | None
+    score: float
+    considered: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a mail outside of an attempt's own row."""
+
+    type: str
+    at: float
+    provider: str | None = None
+    recipient: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known of a mail. `attempts` and `events` are empty in a list."""
+
+    id: str
+    status: Status
+    sender: str
+    subject: str
+    recipients: tuple[Recipient, ...]
+    created_at: float
+    updated_at: float
+    due_at: float | None
+    provider: str | None
+    provider_message_id: str | None
+    error: str | None
+    attempts: tuple[Attempt, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def new_id(now: float) -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits, so ids sort by time and cannot be guessed."""
+    number = int(now * 1000) << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
