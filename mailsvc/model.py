@@ -1,4 +1,4 @@
-"""The nouns of mailsvc: a mail, its recipients, its attempts, its states. No rule of how a request is read stands here."""
+"""The nouns of mailsvc: a mail, its recipients, its attempts, its states. How a request is read is not told here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Mail:
     """A mail as accepted and as claimed from the outbox. Times are Unix seconds.
 
     `content` is markdown; it excludes `html` and `text`, of which at least one is there otherwise.
-    `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have taken it.
+    `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have it.
     """
 
     id: str
@@ -160,7 +160,7 @@ class Record:
 
 
 def new_id(now: float) -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits, so ids sort by time and cannot be guessed."""
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds and 74 random bits; ids sort by time and cannot be guessed."""
     number = int(now * 1000) << 80 | int.from_bytes(os.urandom(10))
     number = number & ~(0xF << 76) | 0x7 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62

@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
     {"__init__", "errors", "address", "model"},
-    {"selector", "backoff", "render", "batcher", "submission", "config", "feed"},
+    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting"},
     {"outbox", "providers", "simulate"},
-    {"fetch"},
+    {"fetch", "config"},
     {"drain"},
     {"service"},
     {"web"},

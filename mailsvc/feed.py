@@ -1,0 +1,44 @@
+"""The live feed: what happens now, for whoever listens now. Nothing is kept; the outbox has the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_BEHIND = 1000  # items a slow listener may be behind before it loses the oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that happened: `kind` is mail, attempt or provider; `subject` the mail's id or the provider's name."""
+
+    kind: str
+    subject: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Feed:
+    """Says everything to everybody who listens, and waits for nobody."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Queue[Item]] = set()
+
+    def say(self, kind: str, subject: str, **data: Any) -> None:
+        """Tell all listeners. Costs next to nothing when there are none."""
+        for listener in self._listeners:
+            if listener.full():
+                listener.get_nowait()
+            listener.put_nowait(Item(kind, subject, data))
+
+    @contextmanager
+    def listen(self) -> Iterator[asyncio.Queue[Item]]:
+        """A queue of everything that is said while the block runs."""
+        queue: asyncio.Queue[Item] = asyncio.Queue(MAX_BEHIND)
+        self._listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners.discard(queue)

@@ -1,0 +1,100 @@
+"""Markdown to the two parts of a mail: safe HTML in a small layout, and the source as the text part.
+
+Two walls: comrak in its safe mode (raw HTML is left out, `javascript:` links are emptied), then nh3. Because nh3 is
+quadratic on deep nesting, nesting and size are bounded before it.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+import comrak
+import nh3
+
+from .errors import FieldFault, InvalidMail
+from .model import Mail, Message
+
+MAX_NESTING = 100
+MAX_HTML = 1024 * 1024
+LARGE = 32 * 1024  # characters; above it, rendering takes milliseconds and belongs off the event loop
+
+_EXTENSIONS = comrak.ExtensionOptions()
+_EXTENSIONS.table = _EXTENSIONS.autolink = _EXTENSIONS.strikethrough = True
+# Each level of nesting takes a character of its own, so a text with fewer of them than levels allowed is harmless.
+_OPENERS = b">*+-_~[!0123456789"
+_SAFELY_FEW = MAX_NESTING - 10  # a table adds levels that no opener of their own announces
+_TAG = re.compile(r"<(/?)(?!(?:br|hr|img|input)\b)[a-z]")
+
+_LAYOUT = """<!doctype html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+body {{ margin: 0; font: 16px/1.55 -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; color: #1d2126; }}
+main {{ display: block; max-width: 38em; margin: 0 auto; padding: 24px 16px; overflow-wrap: break-word; }}
+h1, h2, h3 {{ line-height: 1.25; }}
+a {{ color: #0b5cad; }}
+img {{ max-width: 100%; height: auto; }}
+pre, code {{ font: 14px/1.5 ui-monospace, Menlo, Consolas, monospace; background: #f2f3f5; }}
+pre {{ padding: 12px; overflow-x: auto; }}
+blockquote {{ margin: 0; padding-left: 14px; border-left: 3px solid #d0d4da; color: #555c66; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 6px 10px; border: 1px solid #d0d4da; text-align: left; }}
+@media (prefers-color-scheme: dark) {{
+body {{ background: #17191c; color: #e6e8eb; }} a {{ color: #7ab7ff; }} pre, code {{ background: #24282d; }}
+}}
+</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+
+
+def check(content: str) -> None:
+    """Refuse markdown that would become too large or too deep. Raises InvalidMail, naming `content`."""
+    if not _plainly_harmless(content):
+        _bounded(content)
+
+
+def render(mail: Mail) -> Message:
+    """The message that a provider is asked to send."""
+    html, text = mail.html, mail.text
+    if mail.content is not None:
+        body = nh3.clean(_bounded(mail.content))
+        html, text = _LAYOUT.format(title=escape(mail.subject), body=body), mail.content
+    return Message(mail.id, mail.sender, mail.to, mail.subject, html, text)
+
+
+def _plainly_harmless(content: str) -> bool:
+    """Whether the text is too short and too plain to go out of bounds; a few microseconds instead of a rendering."""
+    if len(content) > LARGE // 2:
+        return False
+    source = content.encode()
+    return len(source) - len(source.translate(None, _OPENERS)) < _SAFELY_FEW
+
+
+def _bounded(content: str) -> str:
+    """Markdown -> HTML within the bounds. Raises InvalidMail."""
+    html = comrak.render_markdown(content, extension_options=_EXTENSIONS)
+    if len(html) > MAX_HTML:
+        raise InvalidMail([FieldFault("content", "too_large", "becomes more than 1 MiB of HTML")])
+    if html.count("</") > MAX_NESTING and _too_deep(html):
+        message = f"nests lists, quotes or emphasis more than {MAX_NESTING} levels deep"
+        raise InvalidMail([FieldFault("content", "too_deep", message)])
+    return html
+
+
+def _too_deep(html: str) -> bool:
+    depth = 0
+    for tag in _TAG.finditer(html):
+        depth += -1 if tag[1] else 1
+        if depth > MAX_NESTING:
+            return True
+    return False
