@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Flag, auto
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
+
+import orjson
 
 from ..model import Message, Outcome
 
 MAX_DETAIL = 1000
+MAX_MESSAGE_ID = 255
+RATE_PAUSE = 10.0  # seconds a provider rests that refuses for the moment and does not say for how long
+# Shorter values are no secrets, and masking them would make a text unreadable.
+_MIN_SECRET = 4
+# A server or a gateway before it gave up waiting (408, 504, and Cloudflare's 524): the mail may be under way.
+_TIMED_OUT = frozenset({408, 504, 524})
 
 
 class Can(Flag):
@@ -30,7 +39,7 @@ class Settings:
     """What the environment says about one provider: its variables by name (secrets, so never shown), URL and score."""
 
     values: Mapping[str, str] = field(repr=False)
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     score: float = 50.0
 
 
@@ -108,8 +117,9 @@ class Result:
     """What an answer means.
 
     `detail` is for the operator: one line, no secret, at most 1,000 characters. `retry_after` is in seconds.
-    `refused` maps the recipients of a partial acceptance that were left out to the reason.
+    `refused` maps the recipients of a partial acceptance that were left out, spelled as in the message, to the reason.
     `stuck`: accepted, but the provider says that it will not leave; it may still leave later.
+    A provider leaves `http_status` alone and need not mask or shorten texts: `Provider.read` does it.
     """
 
     outcome: Outcome
@@ -124,13 +134,14 @@ class Result:
 class Provider(ABC):
     """One e-mail service. A file in this folder with a subclass is all it takes to add one.
 
-    `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on;
-    the first is the provider's own. `default_url` is None for a provider that has no URL of its own.
+    `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
+    provider's own first; `example` shows those that have a form. `default_url` is None for one without a URL setting.
     """
 
     name: ClassVar[str]
     rank: ClassVar[int]
     env: ClassVar[tuple[str, ...]]
+    example: ClassVar[Mapping[str, str]] = {}
     can: ClassVar[Can] = Can.NOTHING
     default_url: ClassVar[str | None] = None
 
@@ -142,17 +153,46 @@ class Provider(ABC):
         return f"<provider {self.name}>"
 
     @classmethod
-    def faults(cls, settings: Settings) -> list[str]:  # noqa: ARG003 - subclasses look at them
+    def faults(cls, settings: Settings) -> list[str]:
         """What is wrong with the settings, one sentence each, without their values."""
-        return []
+        return [
+            f"{variable} contains a space or a character that cannot stand in it; copy it again"
+            for variable in cls.env
+            if not re.fullmatch(r"[\x21-\x7e]+", settings.values.get(variable, ""))
+        ]
 
     @abstractmethod
     def request(self, message: Message) -> Request:
-        """What to send for this message."""
+        """What to send for this message; the same for the same message."""
+
+    @final
+    def read(self, answer: Answer, message: Message) -> Result:
+        """What the answer to that request means: the provider's own judgement, with its texts made safe to keep."""
+        result = self.judge(answer, message)
+        identifier = one_line(result.provider_message_id or "")[:MAX_MESSAGE_ID]
+        return replace(
+            result,
+            detail=self._safe(result.detail),
+            http_status=answer.status if isinstance(answer, Response) else None,
+            provider_message_id=identifier or None,
+            refused={address: self._safe(reason) for address, reason in result.refused.items()},
+        )
 
     @abstractmethod
-    def read(self, answer: Answer, message: Message) -> Result:
-        """What the answer to that request means."""
+    def judge(self, answer: Answer, message: Message) -> Result:
+        """Read the answer to a request of this provider."""
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, in every form in which a server could repeat it."""
+        return tuple(self.settings.values.values())
+
+    def _safe(self, text: str) -> str:
+        """One line without secrets. Masked before it is cut, so that no half of a key survives at the end."""
+        text = one_line(text)
+        for secret in sorted(self.secrets(), key=len, reverse=True):
+            if len(secret) >= _MIN_SECRET:
+                text = text.replace(secret, "***")
+        return text[:MAX_DETAIL]
 
 
 class HttpProvider(Provider):
@@ -161,23 +201,29 @@ class HttpProvider(Provider):
     # Statuses that alone decide that the mail was taken, so that a cut body changes nothing.
     accepts_without_body: ClassVar[frozenset[int]] = frozenset()
 
+    @property
+    def url_setting(self) -> str:
+        """The variable that holds the base URL."""
+        return f"{self.name.upper()}_URL"
+
     @final
-    def read(self, answer: Answer, message: Message) -> Result:
+    def judge(self, answer: Answer, message: Message) -> Result:
         """Apply the rules that hold for every HTTP provider, then the provider's own."""
         assert isinstance(answer, Response)  # noqa: S101 - for the type checker; an HttpRequest gets no other answer
         status = answer.status
-        if 300 <= status < 400:
-            setting = f"{self.name.upper()}_URL"
-            return Result(Outcome.DOWN, f"answered with a redirect ({status}); check {setting}", status)
-        if status in (408, 504):
-            return Result(Outcome.UNANSWERED, f"answered {status}: it may have taken the mail", status)
+        if status in _TIMED_OUT:
+            return Result(Outcome.UNANSWERED, f"answered {status}: it may have taken the mail")
         if 200 <= status < 300:
             if not answer.complete and status not in self.accepts_without_body:
-                return Result(Outcome.UNANSWERED, f"answered {status}, then the answer was cut off", status)
+                return Result(Outcome.UNANSWERED, f"answered {status}, then the answer was cut off")
             return self.accepted(answer, message)
-        if status >= 500:
+        if 300 <= status < 400:
+            return Result(Outcome.DOWN, f"answered with a redirect ({status}); check {self.url_setting}")
+        if 400 <= status < 500:
+            return self.refused(answer, message)
+        if 500 <= status < 600:
             return self.failed(answer, message)
-        return self.refused(answer, message)
+        return Result(Outcome.UNANSWERED, f"answered with the unknown status {status}")
 
     @abstractmethod
     def accepted(self, response: Response, message: Message) -> Result:
@@ -187,21 +233,54 @@ class HttpProvider(Provider):
     def refused(self, response: Response, message: Message) -> Result:
         """Read a 4xx answer (408 excepted)."""
 
-    def failed(self, response: Response, message: Message) -> Result:  # noqa: ARG002 - for those that look at it
-        """Read a 5xx answer (504 excepted): the provider is down, unless its body says something else."""
-        return Result(Outcome.DOWN, describe(response.status, one_line(response.body)), response.status)
+    def failed(self, response: Response, message: Message) -> Result:
+        """Read a 5xx answer (504 and 524 excepted): the provider is down, unless its body says something else."""
+        return Result(Outcome.DOWN, describe(response.status, response.body))
+
+    def undocumented(self, response: Response) -> Result:
+        """A 2xx that the documentation does not know: neither success nor failure."""
+        return Result(Outcome.UNANSWERED, "undocumented answer " + describe(response.status, response.body))
+
+    def throttled(self, response: Response, detail: str, *headers: str) -> Result:
+        """Too many requests: closed for as long as `Retry-After` or one of the headers says."""
+        wait = retry_after(response, *headers)
+        return Result(Outcome.RATE_LIMITED, detail, retry_after=RATE_PAUSE if wait is None else wait)
+
+    def foreign(self, response: Response) -> Result:
+        """A 4xx that is not in the provider's own form: something between here and there gave it."""
+        if response.status == 429:
+            return self.throttled(response, describe(429, response.body))
+        hint = f"not an answer of {self.name} (a proxy? check {self.url_setting}): "
+        return Result(Outcome.DOWN, hint + describe(response.status, response.body))
 
 
-def describe(status: int, text: str) -> str:
+def describe(status: int, text: str | bytes) -> str:
     """`503: the provider's own words`, for `detail`."""
-    return f"{status}: {text}"[:MAX_DETAIL] if text else f"answered {status}"
+    words = one_line(text)
+    return f"{status}: {words}" if words else f"answered {status}"
 
 
 def one_line(text: str | bytes) -> str:
-    """A provider's words made harmless: one line, no control characters, at most 1,000 characters."""
-    if isinstance(text, bytes):
-        text = text[: 4 * MAX_DETAIL].decode("utf-8", "replace")
-    return re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+", " ", text).strip()[:MAX_DETAIL]
+    """A provider's words made harmless: one line, no control characters, nothing that UTF-8 cannot hold."""
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    return re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+", " ", raw.decode("utf-8", "replace")).strip()
+
+
+def from_json(body: bytes) -> Any:
+    """The value of a JSON body; None if it is not JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def retry_after(response: Response, *headers: str) -> float | None:
+    """Seconds to wait, by `Retry-After` or else the first usable of the other headers; None if the answer has none."""
+    for header in ("retry-after", *headers):
+        seconds = seconds_until(response.headers.get(header), response.at)
+        if seconds is not None:
+            return seconds
+    return None
 
 
 def seconds_until(value: str | None, at: float) -> float | None:
@@ -212,10 +291,11 @@ def seconds_until(value: str | None, at: float) -> float | None:
     if value is None:
         return None
     text = value.strip()
-    if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
+    if re.fullmatch(r"\d{1,12}(\.\d+)?", text, re.ASCII):
         number = float(text)
         return number - at if number > 1e9 else number
     try:
-        return parsedate_to_datetime(text).timestamp() - at
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - at
     except (ValueError, OverflowError):
         return None

@@ -1,0 +1,155 @@
+"""Mandrill (Mailchimp Transactional).
+
+https://mailchimp.com/developer/transactional/api/messages/send-new-message/
+The answer holds a fate for each recipient. Errors are told apart by `name`: `code` -2 stands for two of them, and the
+HTTP status of a bad key has been both 401 and 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..address import Mailbox
+from ..model import Message, Outcome
+from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+_ERRORS = {
+    "Invalid_Key": Outcome.UNAUTHORIZED,
+    "Unknown_Subaccount": Outcome.UNAUTHORIZED,
+    "PaymentRequired": Outcome.QUOTA,
+    "ValidationError": Outcome.REFUSED,
+    "RequestLimitExceeded": Outcome.RATE_LIMITED,
+    "ServiceUnavailable": Outcome.DOWN,
+    "PoorReputation": Outcome.SUSPENDED,
+    "GeneralError": Outcome.DOWN,
+}
+# For an error whose name is not known: what its status says. Everything else is a fault of the provider.
+_STATUSES = {401: Outcome.UNAUTHORIZED, 402: Outcome.QUOTA, 403: Outcome.UNAUTHORIZED, 429: Outcome.RATE_LIMITED}
+
+_TAKEN = frozenset({"sent", "scheduled", "queued"})
+_GIVEN_UP = frozenset({"rejected", "invalid"})
+# Queued for these reasons means: taken, and not going to leave until somebody pays or mends the account.
+_STUCK = frozenset(
+    {
+        "free-trial-sends-exhausted",
+        "hourly-quota-exhausted",
+        "monthly-limit-reached",
+        "sending-paused",
+        "sending-suspended",
+        "account-suspended",
+    }
+)
+_REJECTIONS = {
+    **dict.fromkeys(("hard-bounce", "soft-bounce", "spam", "unsub", "custom", "rule"), Outcome.RECIPIENT_REFUSED),
+    "invalid": Outcome.RECIPIENT_REFUSED,
+    "unsigned": Outcome.SENDER_REFUSED,
+    "invalid-sender": Outcome.SENDER_REFUSED,
+    "test-mode-limit": Outcome.QUOTA,
+}
+# When nobody's mail was taken, the fate of them all: the first of these that befell one of them, so that a good
+# address is not given up because of a bad one beside it.
+_WEIGHT = (Outcome.QUOTA, Outcome.SENDER_REFUSED, Outcome.REFUSED, Outcome.RECIPIENT_REFUSED)
+
+
+class Mandrill(HttpProvider):
+    """Mandrill: a 200 holds a list of fates, and a mail may be taken for some recipients and not for others."""
+
+    name = "mandrill"
+    rank = 20
+    env = ("MANDRILL_API_KEY",)
+    can = Can.REPORT | Can.INLINE
+    default_url = "https://mandrillapp.com"
+
+    def request(self, message: Message) -> Request:
+        """The key stands in the body. Merging is off, so that `*|…|*` and `{{…}}` in a mail stay as they are."""
+        body = {
+            "key": self.settings.values["MANDRILL_API_KEY"],
+            "message": {
+                "from_email": message.sender.address,
+                "from_name": message.sender.name,
+                "to": [_recipient(mailbox) for mailbox in message.to],
+                "subject": message.subject,
+                **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
+                "headers": {"Message-ID": message.message_id},
+                "metadata": {"mailsvc_id": message.id},
+                "merge": False,
+                "preserve_recipients": True,  # the default depends on the account
+            },
+            "async": False,
+        }
+        return HttpRequest(f"{self.url}/api/1.0/messages/send", _HEADERS, orjson.dumps(body))
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """A list with a fate for each recipient; an error inside of a 200 counts as that error."""
+        document = from_json(response.body)
+        if _is_error(document):
+            return self._error(response, document)
+        if not isinstance(document, list) or not document or not all(_is_fate(fate) for fate in document):
+            return self.undocumented(response)
+        return _sum_up(document, message)
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """An error by name."""
+        document = from_json(response.body)
+        return self._error(response, document) if _is_error(document) else self.foreign(response)
+
+    def failed(self, response: Response, message: Message) -> Result:
+        """Also here an error by name: a bad key has been a 500."""
+        document = from_json(response.body)
+        return self._error(response, document) if _is_error(document) else super().failed(response, message)
+
+    def _error(self, response: Response, error: Mapping[str, Any]) -> Result:
+        unknown = Outcome.REFUSED if 400 <= response.status < 500 else Outcome.DOWN
+        outcome = _ERRORS.get(error["name"], _STATUSES.get(response.status, unknown))
+        detail = describe(response.status, f"{error['name']}: {error.get('message') or ''}")
+        if outcome is Outcome.RATE_LIMITED:
+            return self.throttled(response, detail)
+        return Result(outcome, detail, retry_after=retry_after(response))
+
+
+def _recipient(mailbox: Mailbox) -> dict[str, str]:
+    recipient = {"email": mailbox.address, "type": "to"}
+    return {**recipient, "name": mailbox.name} if mailbox.name else recipient
+
+
+def _is_error(document: object) -> bool:
+    return isinstance(document, dict) and document.get("status") == "error" and isinstance(document.get("name"), str)
+
+
+def _is_fate(fate: object) -> bool:
+    return isinstance(fate, dict) and isinstance(fate.get("email"), str) and fate.get("status") in _TAKEN | _GIVEN_UP
+
+
+def _sum_up(fates: list[dict[str, Any]], message: Message) -> Result:
+    """One result out of the fates of all recipients."""
+    taken = [fate for fate in fates if fate["status"] in _TAKEN]
+    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.to}
+    lost = {spelling.get(fate["email"].lower(), fate["email"]): fate for fate in fates if fate["status"] in _GIVEN_UP}
+    if not taken:
+        outcomes = {_rejection(fate) for fate in lost.values()}
+        outcome = next(outcome for outcome in _WEIGHT if outcome in outcomes)
+        return Result(outcome, "; ".join(_describe(fate) for fate in fates))
+    return Result(
+        Outcome.ACCEPTED,
+        "; ".join(dict.fromkeys(_describe(fate) for fate in fates)),
+        provider_message_id=next((fate["_id"] for fate in taken if isinstance(fate.get("_id"), str)), None),
+        refused={address: _describe(fate) for address, fate in lost.items()},
+        stuck=any(fate.get("queued_reason") in _STUCK for fate in taken if fate["status"] == "queued"),
+    )
+
+
+def _rejection(fate: dict[str, Any]) -> Outcome:
+    """A rejection for an unknown reason is the mail's own: it may be tried once elsewhere."""
+    known = Outcome.RECIPIENT_REFUSED if fate["status"] == "invalid" else Outcome.REFUSED
+    return _REJECTIONS.get(str(fate.get("reject_reason")), known)
+
+
+def _describe(fate: dict[str, Any]) -> str:
+    """`rejected: hard-bounce`, without the address."""
+    reason = fate.get("reject_reason") or fate.get("queued_reason")
+    return f"{fate['status']}: {reason}" if reason else str(fate["status"])
