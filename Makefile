@@ -20,7 +20,7 @@ test: $(DEV) system check ## the whole test suite: lint, types, unit, contract, 
 	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(DEV) ## lint, format check, types
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --output-format concise .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 

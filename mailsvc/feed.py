@@ -24,21 +24,23 @@ class Feed:
     """Says everything to everybody who listens, and waits for nobody."""
 
     def __init__(self) -> None:
-        self._listeners: set[asyncio.Queue[Item]] = set()
+        self._listeners: dict[str | None, set[asyncio.Queue[Item]]] = {None: set()}
 
     def say(self, kind: str, subject: str, **data: Any) -> None:
-        """Tell all listeners. Costs next to nothing when there are none."""
-        for listener in self._listeners:
+        """Tell whoever listens to everything, or to this subject. Costs next to nothing when nobody does."""
+        for listener in (*self._listeners[None], *self._listeners.get(subject, ())):
             if listener.full():
                 listener.get_nowait()
             listener.put_nowait(Item(kind, subject, data))
 
     @contextmanager
-    def listen(self) -> Iterator[asyncio.Queue[Item]]:
-        """A queue of everything that is said while the block runs."""
+    def listen(self, subject: str | None = None) -> Iterator[asyncio.Queue[Item]]:
+        """A queue of everything that is said while the block runs, or of what is said about one subject."""
         queue: asyncio.Queue[Item] = asyncio.Queue(MAX_BEHIND)
-        self._listeners.add(queue)
+        self._listeners.setdefault(subject, set()).add(queue)
         try:
             yield queue
         finally:
-            self._listeners.discard(queue)
+            self._listeners[subject].discard(queue)
+            if subject is not None and not self._listeners[subject]:
+                del self._listeners[subject]

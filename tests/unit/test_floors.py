@@ -8,9 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
     {"__init__", "errors", "address", "model"},
-    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting"},
+    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting", "tally"},
     {"outbox", "providers", "simulate"},
-    {"fetch", "config"},
+    {"fetch", "config", "outcome", "journal"},
+    {"delivery"},
     {"drain"},
     {"service"},
     {"web"},

@@ -1,0 +1,122 @@
+"""The drain: claims what is due, hands it to the courier while there is room, and stops without losing anything.
+
+A mail that nobody may be asked to send waits, and loses no try and no round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from .delivery import Choice, Courier
+from .errors import StorageUnavailable
+from .model import Mail
+from .outbox.base import Outbox
+
+HEARTBEAT = 0.5  # seconds between looks at the outbox when no bell rings; on the monotonic clock
+LEASE = 86_400.0  # seconds; on SQLite a claim ends with the process, which holds the file alone
+WRITE_DOWN = 3.0  # seconds that interrupted deliveries have to say so in the outbox
+
+log = structlog.get_logger("mailsvc.drain")
+
+
+class Drain:
+    """Owns the deliveries in flight, at most `concurrency`. Times for the outbox come from `clock`, Unix seconds."""
+
+    def __init__(
+        self, outbox: Outbox, courier: Courier, concurrency: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._outbox, self._courier, self._concurrency, self._clock = outbox, courier, concurrency, clock
+        self._bell = asyncio.Event()
+        self._held: list[Mail] = []  # claimed, and waiting for a provider that may be asked
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._loop: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries under way."""
+        return len(self._running)
+
+    def wake(self) -> None:
+        """Something may be due, or may be asked again."""
+        self._bell.set()
+
+    def start(self) -> None:
+        """Begin to drain."""
+        self._loop = asyncio.create_task(self._run(), name="drain")
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing new, let what runs finish for `grace` seconds, interrupt it then, give back the rest."""
+        self._stopping = True
+        self.wake()
+        if self._loop:
+            await self._loop
+        if self._running:
+            log.info("finishing_deliveries", in_flight=self.in_flight, grace_s=grace)
+            await asyncio.wait(self._running.values(), timeout=grace)
+        for mail_id, delivery in self._running.items():
+            log.warning("delivery_interrupted", mail=mail_id)
+            delivery.cancel()
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=WRITE_DOWN)
+        with suppress(StorageUnavailable):
+            await self._give_back()
+
+    async def _run(self) -> None:
+        """Fill the free room, wait for a bell, again. Trouble with the store only delays it."""
+        while not self._stopping:
+            self._bell.clear()
+            try:
+                await self._fill()
+            except StorageUnavailable as error:
+                log.error("storage_trouble", error=str(error))
+            except Exception:
+                log.exception("drain_failed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), HEARTBEAT)
+            self._courier.note_provider_changes()
+
+    async def _fill(self) -> None:
+        room = self._concurrency - self.in_flight
+        if room <= 0:
+            return
+        if not self._courier.somebody_may_be_asked():
+            await self._give_back()
+            return
+        if len(self._held) < room:
+            claimed = await self._outbox.claim(room - len(self._held), self._clock(), LEASE)
+            # A mail in flight can be claimed again only when the clock jumps past its lease; it stays in flight once.
+            self._held += [mail for mail in claimed if mail.id not in self._running]
+        self._held = [mail for mail in self._held if not self._try_start(mail)]
+
+    def _try_start(self, mail: Mail) -> bool:
+        """Begin to deliver, if there is room and a provider may be asked for this mail now."""
+        if self._stopping or self.in_flight >= self._concurrency:
+            return False
+        choice = self._courier.choose(mail, set())
+        if choice is None:
+            return False
+        task = asyncio.create_task(self._deliver(mail, choice), name=f"deliver {mail.id}")
+        self._running[mail.id] = task
+        return True
+
+    async def _deliver(self, mail: Mail, choice: Choice) -> None:
+        try:
+            unsent = await self._courier.deliver(mail, choice)
+            if unsent:
+                self._held.append(unsent)
+        finally:
+            del self._running[mail.id]
+            self.wake()
+
+    async def _give_back(self) -> None:
+        """What is held could wait long: let the outbox have it, due at once."""
+        if self._held:
+            ids = [mail.id for mail in self._held]
+            self._held = []
+            await self._outbox.release(ids, self._clock())

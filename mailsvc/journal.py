@@ -1,0 +1,57 @@
+"""The journal of attempts: begun before the first byte, settled however long that takes. Group commit for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from .batcher import Batcher
+from .errors import StorageBroken, StorageUnavailable
+from .outbox.base import Beginning, Outbox, Settlement
+
+MAX_BATCH = 256  # rows in one transaction
+PAUSE, PAUSE_MAX = 0.1, 5.0  # seconds between tries to write a result down
+
+log = structlog.get_logger("mailsvc.journal")
+
+
+class Journal:
+    """Writes attempts to the outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._beginnings = Batcher(self._begin_all, MAX_BATCH, "begin")
+        self._settlements = Batcher(outbox.settle, MAX_BATCH, "settle")
+
+    async def begin(self, beginning: Beginning) -> None:
+        """On the disk when this returns. Raises StorageUnavailable: then nothing may be sent."""
+        await self._beginnings(beginning)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """On the disk when this returns, after as many tries as it takes: a note that is lost means a mail sent twice.
+
+        Raises StorageBroken alone.
+        """
+        pause = PAUSE
+        while True:
+            try:
+                await self._settlements(settlement)
+            except StorageBroken:
+                raise
+            except StorageUnavailable as error:
+                log.error("result_not_written", mail=settlement.mail_id, error=str(error), again_in_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(PAUSE_MAX, pause * 2)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._beginnings.close()
+        await self._settlements.close()
+
+    async def _begin_all(self, beginnings: Sequence[Beginning]) -> Sequence[None]:
+        await self._outbox.begin(beginnings)
+        return [None] * len(beginnings)

@@ -1,0 +1,90 @@
+"""The process: listen, wait for a signal, end without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import structlog
+
+from .config import Config
+from .errors import ConfigError
+from .service import Service, running
+from .web import make_server
+
+OK, UNTRUSTED = 0, 74  # exit codes
+AT_ONCE = 130  # exit code after a second interrupt
+ANSWERS = 3.0  # seconds that requests in flight have at the end
+
+log = structlog.get_logger("mailsvc.serve")
+
+
+async def serve(config: Config, announce: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code. Raises ConfigError and OwnedByAnother."""
+    end = asyncio.Event()
+    _on_signals(end)
+    async with running(config) as service:
+        server = make_server(service)
+        try:
+            server.listen(config.port, config.host)
+        except OSError as error:
+            words = error.strerror or str(error)
+            raise ConfigError([f"PORT={config.port} on HOST={config.host} cannot be used: {words}"]) from error
+        log.info("serving", host=config.host, port=config.port, providers=list(config.providers), live=config.live)
+        if announce:
+            print(banner(config), flush=True)  # noqa: T201 - for the person who started it
+        broken = asyncio.create_task(service.broken.wait(), name="broken")
+        ended = asyncio.create_task(end.wait(), name="end")
+        await asyncio.wait((broken, ended), return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        await service.stop()
+        server.stop()
+        await _last_answers(service)
+        await server.close_all_connections()
+        for task in (broken, ended):
+            task.cancel()
+        log.info("stopped")
+        return UNTRUSTED if service.broken.is_set() else OK
+
+
+async def _last_answers(service: Service) -> None:
+    """Let requests in flight get their answers: closing their connections would cut them off."""
+    for _ in range(int(ANSWERS / 0.02)):
+        if not service.requests:
+            return
+        await asyncio.sleep(0.02)
+
+
+def _on_signals(end: asyncio.Event) -> None:
+    """SIGTERM once or often: end in peace. SIGINT: the same; twice: now."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        if end.is_set():
+            os._exit(AT_ONCE)
+        end.set()
+
+    loop.add_signal_handler(signal.SIGTERM, end.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+
+
+def banner(config: Config) -> str:
+    """What a person wants to know at the start: where, in which mode, and what to type."""
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    url = f"http://{host}:{config.port}"
+    mode = "LIVE: mail leaves this machine" if config.live else "SANDBOX: mail is kept and shown, nothing is sent"
+    scores = ", ".join(f"{name} ({settings.score:g})" for name, settings in config.providers.items())
+    database = config.database_url.split("@")[-1] if "@" in config.database_url else config.database_url
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if config.api_key else ""
+    lines = [
+        f"mailsvc is serving at {url}",
+        f"  mode       {mode}",
+        f"  providers  {scores}",
+        f"  database   {database}",
+        f"  access     {'with the API key' if config.api_key else 'open, from this machine only (no MAILSVC_API_KEY)'}",
+        *(f"  note       {note}" for note in config.notes),
+        "Try it:",
+        f"  curl{key} -d to=ann@example.com -d subject=Hello -d content='**It works.**' {url}/email",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,234 @@
+"""What every handler shares: who may come in, the request's body within bounds, and problem+json for every error."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+from tornado.httputil import HTTPInputError
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from ..errors import (
+    Conflict,
+    FieldFault,
+    IdempotencyKeyReused,
+    InvalidMail,
+    MailsvcError,
+    NotFound,
+    QueueFull,
+    ShuttingDown,
+    StorageUnavailable,
+    Unavailable,
+)
+from ..service import Service
+
+DISCARD = 32 * 1024 * 1024  # bytes of a body that is too large that are read and dropped, to be able to say so
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+log = structlog.get_logger("mailsvc.web")
+
+
+class Problem(Exception):
+    """An error that only HTTP knows: status, stable code, words, more headers."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        faults: tuple[FieldFault, ...] = (),
+        headers: dict[str, str] | None = None,
+    ):
+        self.status, self.code, self.detail, self.faults = status, code, detail, faults
+        self.headers = headers or {}
+        super().__init__(detail)
+
+
+def unsupported_media_type(detail: str) -> Problem:
+    """415 with a hint."""
+    return Problem(415, "unsupported_media_type", detail)
+
+
+def invalid(field: str, code: str, message: str) -> InvalidMail:
+    """422 for one field that is not part of a mail: a query parameter, a header."""
+    return InvalidMail([FieldFault(field, code, message)])
+
+
+# Where an error becomes an HTTP status; the first class that fits.
+_PROBLEMS: tuple[tuple[type[MailsvcError], int, str], ...] = (
+    (InvalidMail, 422, "invalid"),
+    (IdempotencyKeyReused, 422, "idempotency_key_reused"),
+    (NotFound, 404, "not_found"),
+    (QueueFull, 503, "queue_full"),
+    (ShuttingDown, 503, "shutting_down"),
+    (StorageUnavailable, 503, "storage_unavailable"),
+    (Unavailable, 503, "storage_unavailable"),
+)
+_BY_STATUS = {400: "malformed", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def problem(error: BaseException | None, status: int) -> Problem:
+    """Any error as a problem; one that nobody foresaw says nothing about itself."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InvalidMail):
+        return Problem(422, "invalid", _sentence(error), error.faults)
+    if isinstance(error, Conflict):
+        return Problem(409, error.code, str(error))
+    for kind, known, code in _PROBLEMS:
+        if isinstance(error, kind):
+            wait = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+            return Problem(known, code, str(error), headers=wait)
+    if isinstance(error, HTTPError | HTTPInputError) and status < 500:
+        return Problem(status, _BY_STATUS.get(status, "malformed"), HTTPStatus(status).description or "Bad request")
+    return Problem(500, "internal", "Something went wrong here, not with your request. It has been logged.")
+
+
+def _sentence(error: InvalidMail) -> str:
+    names = ", ".join(dict.fromkeys(fault.field for fault in error.faults))
+    return f"The request cannot be accepted because of: {names}"
+
+
+@stream_request_body
+class Handler(RequestHandler):
+    """The base of all handlers. `summary` describes a route in the API's description."""
+
+    summary = ""
+    public = False  # whether the route can be used without a key
+
+    def initialize(self, service: Service) -> None:
+        """Called by Tornado before the method."""
+        self.service = service
+        service.requests += 1
+        self._counted = True
+        self._chunks: list[bytes] = []
+        self._received = 0
+
+    def set_default_headers(self) -> None:
+        """Called by Tornado for every answer, errors included."""
+        given = self.request.headers.get("X-Request-Id", "")
+        self.request_id = given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else os.urandom(8).hex()
+        self.set_header("Server", "mailsvc")
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+
+    def on_finish(self) -> None:
+        """Called by Tornado when the answer is out."""
+        self.service.requests -= self._counted
+        self._counted = False
+
+    def on_connection_close(self) -> None:
+        """Called by Tornado when the caller has gone away."""
+        self.on_finish()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Called by Tornado for each piece of the body. What is too much is dropped, and said once all has come."""
+        self._received += len(chunk)
+        if self._received <= self.service.config.max_body:
+            self._chunks.append(chunk)
+
+    @property
+    def body(self) -> bytes:
+        """The whole body. Raises Problem when it is too large."""
+        if self._received > self.service.config.max_body:
+            limit = self.service.config.max_body
+            raise Problem(413, "too_large", f"The body has more than {limit} bytes, which is the limit here.")
+        return b"".join(self._chunks)
+
+    def admit(self) -> None:
+        """Raise Problem unless the caller may come in: by key, or on an open loopback server from this machine."""
+        key = self.service.config.api_key
+        if key is None:
+            self._admit_local()
+            return
+        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
+            detail = "An API key is needed: send the header 'Authorization: Bearer KEY'."
+            raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
+
+    def _admit_local(self) -> None:
+        """Without a key, the browser of this machine is the way in: no foreign page may use it."""
+        host = urlsplit(f"//{self.request.host}")
+        if host.hostname not in LOCAL_NAMES | {self.service.config.host}:
+            raise Problem(403, "forbidden", "This server has no API key and answers only to localhost.")
+        origin = self.request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != self.request.host:
+            raise Problem(403, "forbidden", "This server has no API key and refuses requests from other sites.")
+
+    def send_json(self, value: Any, status: int = 200) -> None:
+        """Answer with JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps(value))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Called by Tornado with the exception that ended the request."""
+        exc_info = kwargs.get("exc_info")
+        fault = problem(exc_info[1] if exc_info else None, status_code)
+        self.set_status(fault.status)
+        for name, value in fault.headers.items():
+            self.set_header(name, value)
+        if fault.status == 405:
+            self.set_header("Allow", ", ".join(self.allowed()))
+        if self.service.stopping.is_set():
+            self.set_header("Connection", "close")
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(
+            orjson.dumps(
+                {
+                    "type": "about:blank",
+                    "title": HTTPStatus(fault.status).phrase,
+                    "status": fault.status,
+                    "code": fault.code,
+                    "detail": fault.detail,
+                    "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in fault.faults],
+                    "request_id": self.request_id,
+                }
+            )
+        )
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """Called by Tornado: what the caller did wrong is no news, a fault of ours is."""
+        if isinstance(value, Problem | HTTPError) or (
+            isinstance(value, MailsvcError) and not isinstance(value, StorageUnavailable)
+        ):
+            return
+        kind = typ.__name__ if typ else "?"
+        if isinstance(value, StorageUnavailable):
+            log.error("storage_trouble", request_id=self.request_id, error=str(value))
+        else:
+            log.error("request_failed", request_id=self.request_id, error=kind, exc_info=(typ, value, tb))
+
+    @classmethod
+    def allowed(cls) -> list[str]:
+        """The methods this route has."""
+        names = ("get", "post", "patch", "put", "delete", "head")
+        return [name.upper() for name in names if getattr(cls, name) is not getattr(RequestHandler, name)]
+
+    def compute_etag(self) -> None:
+        """No answer here is cached."""
+
+
+class NoSuchRoute(Handler):
+    """Every path that nothing serves."""
+
+    public = True
+
+    async def prepare(self) -> None:
+        """Raises Problem."""
+        raise Problem(404, "not_found", "There is nothing at this path. The API is described at /openapi.json.")
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Unix seconds as `2026-01-02T03:04:05.678Z`."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,104 @@
+"""The body of a request as fields: JSON, urlencoded or multipart. Nothing is sniffed."""
+
+from __future__ import annotations
+
+from email.message import Message as Headers
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from tornado.httputil import HTTPFile, HTTPInputError, parse_multipart_form_data
+
+from ..errors import FieldFault, InvalidMail
+from .base import Problem, invalid, unsupported_media_type
+
+MAX_FIELDS = 100
+REPEATABLE = frozenset({"to"})
+
+
+def fields(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
+    """The fields of a mail. Raises Problem (400, 415) and InvalidMail."""
+    if content_encoding and content_encoding.lower() != "identity":
+        raise unsupported_media_type("A compressed body is not accepted; send it without Content-Encoding.")
+    kind, parameters = _content_type(content_type)
+    if kind == "application/json":
+        if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            raise unsupported_media_type("JSON must be UTF-8.")
+        return _json(body)
+    if kind == "application/x-www-form-urlencoded":
+        if body.lstrip()[:1] in (b"{", b"["):
+            raise unsupported_media_type("This looks like JSON. Send it with 'Content-Type: application/json'.")
+        return _form(_urlencoded(body))
+    if kind == "multipart/form-data":
+        return _form(_multipart(parameters.get("boundary", ""), body))
+    raise unsupported_media_type(
+        "Send application/json, application/x-www-form-urlencoded or multipart/form-data"
+        + (f", not {kind[:100]}." if kind else ", and say so in Content-Type.")
+    )
+
+
+def _content_type(value: str | None) -> tuple[str, dict[str, str]]:
+    """`text/html; charset=utf-8` as its kind and its parameters."""
+    if not value:
+        return "", {}
+    headers = Headers()
+    headers["Content-Type"] = value
+    parameters = headers.get_params(failobj=[], header="content-type")
+    kind = value.partition(";")[0].strip().lower()
+    return kind, {name.lower(): text for name, text in parameters[1:]}
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "malformed_json", f"The body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise invalid("body", "type_error", "must be a JSON object with the fields of a mail")
+    return value
+
+
+def _urlencoded(body: bytes) -> list[tuple[bytes, bytes]]:
+    parts = [part for part in body.split(b"&") if part]
+    if len(parts) > MAX_FIELDS:
+        raise invalid("body", "too_many", f"has more than {MAX_FIELDS} fields")
+    pairs = (part.partition(b"=") for part in parts)
+    return [(_unquote(name), _unquote(value)) for name, _, value in pairs]
+
+
+def _unquote(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def _multipart(boundary: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    arguments: dict[str, list[bytes]] = {}
+    files: dict[str, list[HTTPFile]] = {}
+    try:
+        parse_multipart_form_data(boundary.encode(), body, arguments, files)
+    except (HTTPInputError, ValueError) as error:
+        raise Problem(400, "malformed_body", f"The body is not multipart/form-data: {str(error)[:200]}") from None
+    if files:
+        faults = [FieldFault(name, "unknown_field", "is a file, and no field of a mail takes one") for name in files]
+        raise InvalidMail(faults)
+    return [(name.encode(), value) for name, values in arguments.items() for value in values]
+
+
+def _form(pairs: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Form fields as text. An empty one counts as not given, as browsers send every field of a form."""
+    found: dict[str, list[str]] = {}
+    faults: list[FieldFault] = []
+    for raw_name, raw_value in pairs:
+        name = raw_name.decode("utf-8", "replace")[:100]
+        try:
+            value = raw_value.decode()
+        except UnicodeDecodeError:
+            faults.append(FieldFault(name, "invalid_utf8", "is not UTF-8"))
+            continue
+        if value:
+            found.setdefault(name, []).append(value)
+    for name, values in found.items():
+        if len(values) > 1 and name not in REPEATABLE:
+            faults.append(FieldFault(name, "repeated", "is there more than once"))
+    if faults:
+        raise InvalidMail(faults)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

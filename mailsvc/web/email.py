@@ -1,0 +1,162 @@
+"""The mails: accept one, look one up, list them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import orjson
+
+from ..model import Record, Status
+from ..outbox.base import Page
+from ..submission import parse
+from .base import Handler, invalid, rfc3339
+from .body import fields
+
+WAIT, WAIT_MAX = 20.0, 60.0  # seconds
+LIMIT, LIMIT_MAX = 20, 100
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"[ -~]{1,256}")
+
+
+class Mails(Handler):
+    """`/email`."""
+
+    summary = "Send a mail; list mails"
+
+    async def post(self) -> None:
+        """Accept a mail. The answer is sent only after it is on the disk."""
+        self.admit()
+        headers = self.request.headers
+        given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
+        key = self._idempotency_key()
+        fingerprint = hashlib.sha256(orjson.dumps(given, option=orjson.OPT_SORT_KEYS)).hexdigest() if key else ""
+        added = await self.service.accept(parse(given), key, fingerprint)
+        if added.replayed:
+            self.set_header("Idempotent-Replayed", "true")
+        self.set_header("Location", f"/email/{added.id}")
+        self.send_json({"id": added.id, "status": added.status, "created_at": rfc3339(added.created_at)}, 202)
+
+    async def get(self) -> None:
+        """Mails, newest first, a page at a time."""
+        self.admit()
+        asked = query(self, "status", "to", "provider", "limit", "after")
+        limit = _limit(asked.get("limit", str(LIMIT)))
+        found = await self.service.list(
+            Page(
+                status=_status(asked.get("status")),
+                to=asked.get("to"),
+                provider=asked.get("provider"),
+                after=_cursor(asked.get("after")),
+                limit=limit + 1,
+            )
+        )
+        self.send_json({"data": [view(record) for record in found[:limit]], "has_more": len(found) > limit})
+
+    def _idempotency_key(self) -> str | None:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not _KEY.fullmatch(key):
+            raise invalid("Idempotency-Key", "invalid", "must be 1 to 256 printable ASCII characters")
+        return key
+
+
+class OneMail(Handler):
+    """`/email/<id>`."""
+
+    summary = "What became of a mail"
+
+    async def get(self, mail_id: str) -> None:
+        """All that is known of a mail, with its attempts; with `?wait=settled` once it has left the queue."""
+        self.admit()
+        asked = query(self, "wait", "timeout")
+        if asked.get("wait", "settled") != "settled":
+            raise invalid("wait", "invalid_choice", "must be settled")
+        timeout = _timeout(asked.get("timeout", str(WAIT)))
+        mail_id = mail_id if _ID.fullmatch(mail_id) else "-"  # one that no mail has: the same 404 for all
+        found = await (self.service.settled(mail_id, timeout) if "wait" in asked else self.service.get(mail_id))
+        self.send_json(view(found))
+
+
+def query(handler: Handler, *known: str) -> dict[str, str]:
+    """The query parameters, each once. Raises InvalidMail for an unknown one."""
+    found = {}
+    for name, values in handler.request.query_arguments.items():
+        if name not in known:
+            raise invalid(name[:100], "unknown_parameter", f"is not a parameter here; there is {', '.join(known)}")
+        try:
+            found[name] = values[-1].decode()
+        except UnicodeDecodeError:
+            raise invalid(name, "invalid_utf8", "is not UTF-8") from None
+        if "\x00" in found[name]:
+            raise invalid(name, "control_character", "contains the control character U+0000")
+    return found
+
+
+def view(record: Record) -> dict[str, Any]:
+    """A mail as the API shows it."""
+    return {
+        "id": record.id,
+        "status": record.status,
+        "to": [recipient.address for recipient in record.recipients if recipient.role == "to"],
+        "recipients": [{"address": r.address, "role": r.role, "status": r.status} for r in record.recipients],
+        "subject": record.subject,
+        "from": record.sender,
+        "tags": [],
+        "metadata": {},
+        "created_at": rfc3339(record.created_at),
+        "updated_at": rfc3339(record.updated_at),
+        "due_at": rfc3339(record.due_at),
+        "provider": record.provider,
+        "provider_message_id": record.provider_message_id,
+        "error": record.error,
+        "attempts": [
+            {
+                "n": attempt.n,
+                "provider": attempt.provider,
+                "outcome": attempt.outcome,
+                "http_status": attempt.http_status,
+                "detail": attempt.detail,
+                "started_at": rfc3339(attempt.started_at),
+                "ended_at": rfc3339(attempt.ended_at),
+                "score": attempt.score,
+                "considered": attempt.considered,
+            }
+            for attempt in record.attempts
+        ],
+        "events": [
+            {
+                "type": event.type,
+                "at": rfc3339(event.at),
+                "provider": event.provider,
+                "recipient": event.recipient,
+                "detail": event.detail,
+            }
+            for event in record.events
+        ],
+    }
+
+
+def _status(text: str | None) -> Status | None:
+    try:
+        return Status(text) if text is not None else None
+    except ValueError:
+        raise invalid("status", "invalid_choice", f"must be one of: {', '.join(Status)}") from None
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= LIMIT_MAX:
+        raise invalid("limit", "out_of_range", f"must be a whole number from 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+def _cursor(text: str | None) -> str | None:
+    if text is not None and not _ID.fullmatch(text):
+        raise invalid("after", "invalid", "must be the id of a mail")
+    return text
+
+
+def _timeout(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII) or not 0 <= float(text) <= WAIT_MAX:
+        raise invalid("timeout", "out_of_range", f"must be a number of seconds from 0 to {WAIT_MAX:g}")
+    return float(text)

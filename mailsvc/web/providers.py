@@ -1,0 +1,66 @@
+"""The providers: how they stand, and the hand that pauses one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..selector import ProviderState
+from ..tally import Count
+from .base import Handler, rfc3339
+
+
+class Providers(Handler):
+    """`/providers`."""
+
+    summary = "How each provider stands: score, state and why"
+
+    async def get(self) -> None:
+        """All providers, in the order of the configuration."""
+        self.admit()
+        now, clock = time.monotonic(), time.time()
+        self.send_json([view(state, count, clock - now) for state, count in self.service.providers()])
+
+
+class Pause(Handler):
+    """`/providers/<name>/pause`."""
+
+    summary = "Ask a provider nothing until it is resumed"
+
+    async def post(self, name: str) -> None:
+        """Pause it; may be repeated."""
+        self.admit()
+        self.service.pause(name)
+        self.send_json({"name": name, "state": "paused"})
+
+
+class Resume(Handler):
+    """`/providers/<name>/resume`."""
+
+    summary = "Ask a paused provider again"
+
+    async def post(self, name: str) -> None:
+        """Resume it; may be repeated."""
+        self.admit()
+        self.service.resume(name)
+        state = next(state.state for state, _ in self.service.providers() if state.name == name)
+        self.send_json({"name": name, "state": state})
+
+
+def view(state: ProviderState, count: Count, offset: float) -> dict[str, Any]:
+    """A provider as the API shows it. `offset` turns the selector's clock into Unix time."""
+    return {
+        "name": state.name,
+        "base_score": state.base,
+        "score": round(state.score, 3),
+        "health": round(state.health, 4),
+        "state": state.state,
+        "reason": state.reason,
+        "until": rfc3339(state.until + offset) if state.until is not None else None,
+        "in_flight": state.in_flight,
+        "overdue": state.overdue,
+        "last_error": count.last_error,
+        "last_error_at": rfc3339(count.last_error_at),
+        "sent": count.sent,
+        "failed": count.failed,
+    }
