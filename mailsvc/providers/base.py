@@ -18,10 +18,8 @@ from ..model import Message, Outcome
 MAX_DETAIL = 1000
 MAX_MESSAGE_ID = 255
 RATE_PAUSE = 10.0  # seconds a provider rests that refuses for the moment and does not say for how long
-# Shorter values are no secrets, and masking them would make a text unreadable.
-_MIN_SECRET = 4
-# A server or a gateway before it gave up waiting (408, 504, and Cloudflare's 524): the mail may be under way.
-_TIMED_OUT = frozenset({408, 504, 524})
+_MIN_SECRET = 4  # characters; masking a shorter value would make a text unreadable
+_TIMED_OUT = frozenset({408, 504, 524})  # server, gateway or Cloudflare stopped waiting: the mail may be under way
 
 
 class Can(Flag):

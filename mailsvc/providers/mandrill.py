@@ -14,7 +14,7 @@ import orjson
 
 from ..address import Mailbox
 from ..model import Message, Outcome
-from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
+from .base import HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -62,7 +62,6 @@ class Mandrill(HttpProvider):
     name = "mandrill"
     rank = 20
     env = ("MANDRILL_API_KEY",)
-    can = Can.REPORT | Can.INLINE
     default_url = "https://mandrillapp.com"
 
     def request(self, message: Message) -> Request:

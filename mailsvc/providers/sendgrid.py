@@ -15,7 +15,6 @@ import orjson
 from ..address import Mailbox
 from ..model import Message, Outcome
 from .base import (
-    Can,
     HttpProvider,
     HttpRequest,
     Request,
@@ -36,7 +35,6 @@ class SendGrid(HttpProvider):
     name = "sendgrid"
     rank = 10
     env = ("SENDGRID_API_KEY",)
-    can = Can.REPORT | Can.INLINE
     default_url = "https://api.sendgrid.com"
     accepts_without_body = frozenset({202})
 
