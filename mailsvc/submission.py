@@ -122,7 +122,7 @@ def parse(fields: Mapping[str, Any]) -> Submission:
         submission = Submission.model_validate(fields)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        faults = [_fault(detail) for detail in details] + faults
+        faults = [_fault(detail, fields) for detail in details] + faults
     if faults:
         raise InvalidMail(faults)
     return submission
@@ -150,11 +150,13 @@ _WORDS = {
 }
 
 
-def _fault(detail: ErrorDetails) -> FieldFault:
+def _fault(detail: ErrorDetails, fields: Mapping[str, Any]) -> FieldFault:
     """One pydantic error as a fault: the field as the caller wrote it, `to[1]` for the second of an array."""
-    field = "".join(f"[{part}]" if isinstance(part, int) else part for part in detail["loc"])
+    name, *places = detail["loc"]
+    array = isinstance(fields.get(str(name)), list)
+    field = str(name) + "".join(f"[{place}]" for place in places if array)
     kind = detail["type"]
-    if kind == "too_long":
+    if kind == "too_long" and "max_length" in detail["ctx"]:
         return FieldFault(field, kind, f"must be at most {detail['ctx']['max_length']} characters")
     code, message = _WORDS.get(kind, (kind, detail["msg"]))
     return FieldFault(field, code, message)
