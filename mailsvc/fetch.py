@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Self
 
@@ -26,6 +27,7 @@ CONNECT_TIMEOUT = 10.0  # seconds for a new connection, TLS included: who takes 
 # Seconds an idle connection is kept. Less than servers keep theirs, because a request that meets their closing is
 # neither answered nor certainly unread.
 KEEP_ALIVE = 4.0
+LARGE = 1024 * 1024  # bytes; a longer body is written piece by piece, so that other requests get their turn
 _HEADERS = {"User-Agent": f"mailsvc/{__version__}", "Accept-Encoding": "identity"}
 _MALFORMED = -1  # what aiosmtplib gives as the code of a line that is no SMTP reply
 
@@ -84,7 +86,7 @@ class Fetcher:
             async with self._http().request(
                 request.method,
                 request.url,
-                data=request.body,
+                data=request.body if len(request.body) <= LARGE else BytesIO(request.body),
                 headers=request.headers,
                 allow_redirects=False,  # a redirected POST becomes a GET, and other hosts would see the key
                 trace_request_ctx=progress,

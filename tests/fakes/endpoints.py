@@ -1,0 +1,128 @@
+"""The send endpoints of the providers, as far as a mail needs them: authentication, the shape of a mail, the answer."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+JSON = {"Content-Type": "application/json"}
+SENDGRID_WORDS = {
+    400: "Bad Request",
+    401: "The provided authorization grant is invalid, expired, or revoked",
+    403: "access forbidden",
+    413: "content too large",
+    429: "too many requests",
+}
+MANDRILL_NAMES = {
+    401: "Invalid_Key",
+    402: "PaymentRequired",
+    422: "ValidationError",
+    429: "RequestLimitExceeded",
+    500: "GeneralError",
+    503: "ServiceUnavailable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an endpoint makes of a request."""
+
+    reply: Reply
+    mail_id: str | None = None
+
+
+class Endpoint:
+    """One provider. `key` is the API key that is good; None: any."""
+
+    name: str
+    path: re.Pattern[str]
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
+
+    def good_key(self, key: object) -> bool:
+        return isinstance(key, str) and bool(key) and self.key in (None, key)
+
+    def see(self, headers: Mapping[str, str], document: Any) -> Seen:
+        """Answer a request; `document` is its JSON body, None if it is none."""
+        raise NotImplementedError
+
+    def error(self, status: int) -> Reply:
+        """The provider's own words for a status."""
+        raise NotImplementedError
+
+
+class SendGrid(Endpoint):
+    name = "sendgrid"
+    path = re.compile(r"/v3/mail/send$")
+
+    def see(self, headers: Mapping[str, str], document: Any) -> Seen:
+        if not self.good_key(headers.get("authorization", "").removeprefix("Bearer ")):
+            return Seen(self.error(401))
+        try:
+            person = document["personalizations"][0]
+            mail_id = person.get("custom_args", {}).get("mailsvc_id")
+            whole = person["to"][0]["email"] and document["from"]["email"] and document["subject"]
+            whole = whole and all(part["value"] for part in document["content"])
+        except (KeyError, IndexError, TypeError, AttributeError):
+            mail_id, whole = None, False
+        if not whole:
+            return Seen(self.error(400), mail_id)
+        return Seen(Reply(202, {"X-Message-Id": secrets.token_urlsafe(16)}), mail_id)
+
+    def error(self, status: int) -> Reply:
+        if status >= 500:
+            return Reply(status, {"Content-Type": "text/html"}, b"<html><body>unavailable</body></html>")
+        errors = [{"message": SENDGRID_WORDS.get(status, f"error {status}"), "field": None, "help": None}]
+        return Reply(status, JSON, orjson.dumps({"errors": errors}))
+
+
+class Mandrill(Endpoint):
+    name = "mandrill"
+    path = re.compile(r"/api/1\.\d/messages/send(\.json)?$")
+
+    def see(self, headers: Mapping[str, str], document: Any) -> Seen:
+        if not isinstance(document, dict) or not self.good_key(document.get("key")):
+            return Seen(self.error(401))
+        try:
+            message = document["message"]
+            mail_id = message.get("metadata", {}).get("mailsvc_id")
+            whole = message["from_email"] and (message.get("html") or message.get("text"))
+            people = [person["email"] for person in message["to"]]
+        except (KeyError, TypeError, AttributeError):
+            mail_id, whole, people = None, False, []
+        if not whole or not people:
+            return Seen(self.error(422), mail_id)
+        fates = [
+            {
+                "email": email,
+                "status": "sent",
+                "reject_reason": None,
+                "queued_reason": None,
+                "_id": secrets.token_hex(16),
+            }
+            for email in people
+        ]
+        return Seen(Reply(200, JSON, orjson.dumps(fates)), mail_id)
+
+    def error(self, status: int) -> Reply:
+        name = MANDRILL_NAMES.get(status, "GeneralError")
+        error = {"status": "error", "code": -2 if status in (422, 503) else status, "name": name, "message": name}
+        return Reply(status, JSON, orjson.dumps(error))
+
+
+ENDPOINTS: tuple[type[Endpoint], ...] = (SendGrid, Mandrill)
