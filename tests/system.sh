@@ -1,0 +1,25 @@
+#!/bin/sh
+# The programs that tests drive and that pip cannot bring: a browser, and strace for the count of disk writes.
+# Installs them with the system's package manager where that is allowed. Says loudly what is missing; under CI that is
+# a failure.
+missing=""
+have() { command -v "$1" >/dev/null 2>&1; }
+
+need() { # need PROGRAM PACKAGE WHAT-FOR
+    have "$1" && return
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "installing $2 ($3) ..."
+        [ -n "$updated" ] || { apt-get update -qq; updated=1; }
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1
+    fi
+    have "$1" || missing="$missing $2"
+}
+
+need chromium chromium "browser tests"
+need strace strace "disk tests"
+
+if [ -n "$missing" ]; then
+    echo "NOT TESTED COMPLETELY: missing$missing. On Debian and Ubuntu: sudo apt-get install$missing" >&2
+    if [ "$CI" = true ]; then exit 1; fi
+fi
+exit 0
