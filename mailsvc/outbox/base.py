@@ -12,10 +12,16 @@ from typing import Any, Protocol
 
 from ..model import Event, Mail, Outcome, Record, Status
 
+# How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
+KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A mail to be stored. `owner` names the API key; `fingerprint` is a digest of the request body."""
+    """A mail to be stored. `owner` names the API key; `fingerprint` is a digest of the request body.
+
+    It is `scheduled` if `due_at` is later than the mail's `created_at`, else `queued`.
+    """
 
     mail: Mail
     due_at: float
@@ -36,7 +42,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """An attempt that is about to write its first byte."""
+    """An attempt that is about to write its first byte. `n` is one more than the attempts made so far."""
 
     mail_id: str
     n: int
@@ -50,9 +56,12 @@ class Beginning:
 class Settlement:
     """How an attempt ended and where the mail stands now.
 
-    `status` is SENDING while another provider is asked in the same go. `due_at` is None when nothing is due any more.
-    `n` is 0 when the mail's standing changes without an attempt (it gave up waiting).
-    `recipients` maps addresses to a status of their own; all others take the mail's status.
+    `status` is SENDING while another provider is asked in the same go; the mail then keeps its `due_at`.
+    `due_at` is None when nothing is due any more.
+    `n` is 0 when the mail's standing changes without an attempt (it gave up waiting); not while one is running.
+    `provider` and `provider_message_id` are kept from before where they are None; `error` is not.
+    `recipients` maps addresses to a status of their own, which stays; all others take the mail's status.
+    Texts of a provider may hold anything: what cannot be stored in them is left out.
     """
 
     mail_id: str
@@ -73,7 +82,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which mails to list, newest first. `after` is the id of the last mail of the page before."""
+    """Which mails to list, newest first. `after` is the id of the last mail of the page before.
+
+    `to` is an address in any case; `provider` is the one named in the mail's record.
+    """
 
     owner: str | None = None
     status: Status | None = None
@@ -84,27 +96,34 @@ class Page:
 
 
 class Outbox(Protocol):
-    """The store of mails. Batches in, one result for each row out, in the same order."""
+    """The store of mails. Batches in, one result for each row out, in the same order.
+
+    A row that cannot be stored gives an exception in its place and spoils no other row.
+    """
 
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
         """At start: give back what an ended owner had claimed; close its open attempts as `interrupted`.
 
         A mail with an open attempt becomes `uncertain`, due `on_uncertain_after` seconds from now, or never if its
-        policy is `hold`. Returns the ids of those mails.
+        policy is `hold`. Returns the ids of those mails. All others keep their `due_at`.
         """
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
-        """Store mails durably. A row that cannot be stored gives an exception in its place (IdempotencyKeyReused
-        for a key used with another fingerprint) and spoils no other row.
-        """
+        """Store mails durably. IdempotencyKeyReused for a row whose key was used with another fingerprint."""
 
     async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
-        """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again."""
+        """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again.
 
-    async def begin(self, beginnings: Sequence[Beginning]) -> None:
-        """Write attempts down, durably, before their first byte. The mails are `sending` from here on."""
+        A mail in an attempt is never claimed. `to` leaves out the recipients that have a status of their own.
+        """
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
+        """Write attempts down, durably, before their first byte. The mails are `sending` from here on.
+
+        Conflict where the mail must not be sent now: it is unknown, settled, in another attempt, or `n` is not next.
+        """
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
         """Write down how attempts ended, durably. False where it changed nothing: settled before, or unknown.
 
         May be repeated with the same rows without harm.
@@ -117,13 +136,28 @@ class Outbox(Protocol):
         """All that is known of a mail; None if there is none for this owner (None: any owner)."""
 
     async def mail(self, id: str) -> Mail | None:  # noqa: A002 - the field's own name
-        """The mail itself, with its bodies; None if there is none."""
+        """The mail itself, with its bodies and all its recipients; None if there is none."""
 
     async def list(self, page: Page) -> list[Record]:
-        """Up to `page.limit` mails, newest first."""
+        """Up to `page.limit` mails, newest first; none after an id that is unknown."""
 
     async def counts(self) -> dict[Status, int]:
-        """How many mails are in each status; kept, not counted."""
+        """How many mails are in each status; kept, not counted, so it may be asked for every request."""
+
+    async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
+        """Keep what is known of providers, by their `name`, over a restart. Not durable to the last second."""
+
+    async def load_providers(self) -> Sequence[dict[str, Any]]:
+        """The states as last saved, in the order of their names."""
+
+    async def ping(self) -> None:
+        """Raise what an addition would meet now."""
+
+    async def tidy(self, now: float) -> bool:
+        """Housekeeping in one small step, for a quiet moment: forgets idempotency keys older than a day.
+
+        True while more is left to do.
+        """
 
     async def close(self) -> None:
         """Finish what runs and let go of the store."""

@@ -1,0 +1,146 @@
+"""The outbox in one SQLite file, owned by one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+
+from ...errors import StorageBroken, StorageUnavailable
+from ...model import Mail, Record, Status
+from ..base import Added, Addition, Beginning, Page, Settlement
+from . import accept, deliver, reads
+from .engine import Engine, Transaction
+from .file import DatabaseFile
+from .schema import prepare
+
+R = TypeVar("R")
+
+# Bytes of the disk that no new mail may take: what is in the outbox already needs them to be sent and written down.
+RESERVE = 1 << 20
+# A log above this is cut in a quiet moment. Below, its room is kept: writing over it costs half as much as growing.
+KEEP_LOG = 4 << 20
+SAVE_PROVIDER = "INSERT INTO provider VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
+
+
+class SqliteOutbox:
+    """An Outbox (see base.py). Methods that run at the same time may share one commit; each is still all or nothing."""
+
+    def __init__(self, file: DatabaseFile, engine: Engine) -> None:
+        self._file = file
+        self._engine = engine
+
+    @classmethod
+    async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:
+        """Own the file, making it if it is missing, and bring its schema up to date.
+
+        Raises OwnedByAnother when another process still has it after `lock_wait` seconds, ConfigError for a file that
+        cannot be used, StorageBroken for one that is damaged.
+        """
+        file = DatabaseFile(path)
+        await file.acquire(lock_wait)
+        try:
+            file.create()
+            engine = await Engine.open(file, partial(prepare, file=file))
+        except BaseException:
+            file.release()
+            raise
+        file.suspect = False
+        engine.counts.update(await engine.run(reads.counts))
+        return cls(file, engine)
+
+    async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
+        """See Outbox."""
+        return _only(await self._engine.write(deliver.recover, [deliver.Recovery(now, now + on_uncertain_after)]))
+
+    async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
+        """See Outbox."""
+        self._admit(additions)
+        return await self._engine.write(accept.add, additions)
+
+    async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
+        """See Outbox. Not synced: after a loss of power the mails are due again, which is true."""
+        return _only(await self._engine.write(deliver.claim, [deliver.Claim(room, now, lease)], durable=False))
+
+    async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
+        """See Outbox."""
+        return await self._engine.write(deliver.begin, beginnings)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """See Outbox."""
+        return await self._engine.write(deliver.settle, settlements)
+
+    async def release(self, ids: Sequence[str], due_at: float) -> None:
+        """See Outbox. Not synced, as a claim is not."""
+        await self._engine.write(deliver.release, [deliver.Release(each, due_at) for each in ids], durable=False)
+
+    async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await self._engine.run(lambda connection: reads.get(connection, id, owner))
+
+    async def mail(self, id: str) -> Mail | None:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await self._engine.run(lambda connection: reads.mail(connection, id))
+
+    async def list(self, page: Page) -> list[Record]:
+        """See Outbox."""
+        return await self._engine.run(lambda connection: reads.page(connection, page))
+
+    async def counts(self) -> dict[Status, int]:
+        """See Outbox. No trip to the connection."""
+        return {status: self._engine.counts[status] for status in Status}
+
+    async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
+        """See Outbox."""
+        _only(await self._engine.write(_save_providers, [states], durable=False))
+
+    async def load_providers(self) -> Sequence[dict[str, Any]]:
+        """See Outbox."""
+        return await self._engine.run(reads.providers)
+
+    async def ping(self) -> None:
+        """See Outbox."""
+        self._admit(())
+        await self._engine.write(_nothing, [None], durable=False)
+
+    async def tidy(self, now: float) -> bool:
+        """See Outbox. Gives the room of a long log back, too."""
+        more = _only(await self._engine.write(accept.forget_keys, [now], durable=False))
+        await self._engine.checkpoint(cut=self._file.log_bytes() > KEEP_LOG)
+        return more
+
+    async def close(self) -> None:
+        """See Outbox."""
+        try:
+            await self._engine.close()
+        finally:
+            self._file.release()
+
+    def _admit(self, additions: Sequence[Addition]) -> None:
+        """A mail is written twice: to the log, then to the database."""
+        if self._file.moved:
+            raise StorageBroken(f"{self._file.path} was moved or deleted while it was in use")
+        mails = (addition.mail for addition in additions)
+        size = sum(len(mail.content or "") + len(mail.html or "") + len(mail.text or "") for mail in mails)
+        if self._file.room() < RESERVE + 2 * size:
+            raise StorageUnavailable("the disk is almost full: what is left is needed for the mails that wait")
+
+
+def _save_providers(transaction: Transaction, rows: Sequence[Sequence[dict[str, Any]]]) -> list[None]:
+    for states in rows:
+        values = [(state["name"], orjson.dumps(state).decode()) for state in states]
+        transaction.connection.executemany(SAVE_PROVIDER, values)
+    return [None] * len(rows)
+
+
+def _nothing(_: Transaction, rows: Sequence[None]) -> Sequence[None]:
+    return rows
+
+
+def _only(results: Sequence[R | Exception]) -> R:
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -1,0 +1,113 @@
+"""How mails get in: the mail, its body and its recipients, and the key by which a repeated request is known."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from ...errors import IdempotencyKeyReused
+from ...model import Mail, Status
+from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition
+from .engine import Transaction
+
+TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
+
+INSERT_MAIL = """
+INSERT INTO mail (number, id, owner, status, sender_address, sender_name, subject, on_uncertain,
+    created_at, updated_at, due_at, claimable_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_BODY = "INSERT INTO body (mail, content, html, text) VALUES (?, ?, ?, ?)"
+INSERT_RECIPIENT = "INSERT INTO recipient (mail, position, role, address, name) VALUES (?, ?, 'to', ?, ?)"
+INSERT_KEY = "INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+FIRST_ANSWER = "SELECT fingerprint, mail_id, status, created_at FROM idempotency WHERE owner = ? AND key = ?"
+LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM mail"
+FORGET_KEYS = """
+DELETE FROM idempotency WHERE (owner, key) IN
+    (SELECT owner, key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)
+"""
+
+# By owner and key: the fingerprint of the first request and its answer.
+Answers = dict[tuple[str, str], tuple[str, Added]]
+
+
+def add(transaction: Transaction, additions: Sequence[Addition]) -> Sequence[Added | Exception]:
+    """Store mails, except those whose key is known, be it from an earlier row of the same batch."""
+    answers: Answers = {}
+    fresh: list[tuple[Addition, Added]] = []
+    results: list[Added | Exception] = []
+    for addition in additions:
+        result = _known(transaction.connection, addition, answers)
+        if result is None:
+            status = Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
+            result = Added(addition.mail.id, status, addition.mail.created_at)
+            fresh.append((addition, result))
+            if addition.idempotency_key is not None:
+                answers[addition.owner, addition.idempotency_key] = addition.fingerprint, result
+        results.append(result)
+    if fresh:
+        _insert(transaction, fresh)
+    return results
+
+
+def forget_keys(transaction: Transaction, times: Sequence[float]) -> Sequence[bool | Exception]:
+    """Delete some of the keys that are older than they are kept at each of the times; True if there may be more."""
+    connection = transaction.connection
+    limits = [time - KEEP_IDEMPOTENCY_KEYS for time in times]
+    return [connection.execute(FORGET_KEYS, (limit, TIDY_STEP)).rowcount == TIDY_STEP for limit in limits]
+
+
+def _known(connection: sqlite3.Connection, addition: Addition, answers: Answers) -> Added | Exception | None:
+    if addition.idempotency_key is None:
+        return None
+    scope = (addition.owner, addition.idempotency_key)
+    if scope not in answers:
+        row = connection.execute(FIRST_ANSWER, scope).fetchone()
+        if row is None:
+            return None
+        answers[scope] = row[0], Added(row[1], Status(row[2]), row[3])
+    fingerprint, first = answers[scope]
+    if fingerprint != addition.fingerprint:
+        return IdempotencyKeyReused("this Idempotency-Key was used before with another request body")
+    return Added(first.id, first.status, first.created_at, replayed=True)
+
+
+def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -> None:
+    """One statement for all rows of a table. Numbers are given here, so that no statement has to ask for them."""
+    connection = transaction.connection
+    (last,) = connection.execute(LAST_NUMBER).fetchone()
+    numbered = list(enumerate((addition.mail for addition, _ in fresh), last + 1))
+    connection.executemany(INSERT_MAIL, map(_mail_row, fresh, (number for number, _ in numbered)))
+    connection.executemany(INSERT_BODY, (_body_row(*one) for one in numbered))
+    connection.executemany(INSERT_RECIPIENT, (row for one in numbered for row in _recipient_rows(*one)))
+    connection.executemany(INSERT_KEY, (_key_row(*one) for one in fresh if one[0].idempotency_key is not None))
+    for _, added in fresh:
+        transaction.move(None, added.status)
+
+
+def _mail_row(fresh: tuple[Addition, Added], number: int) -> tuple[object, ...]:
+    (addition, added), mail = fresh, fresh[0].mail
+    identity = (number, mail.id, addition.owner, added.status.value)
+    sender = (mail.sender.address, _text(mail.sender.name))
+    times = (mail.created_at, mail.created_at, addition.due_at, addition.due_at)
+    return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *times)
+
+
+def _body_row(number: int, mail: Mail) -> tuple[object, ...]:
+    return number, _text(mail.content), _text(mail.html), _text(mail.text)
+
+
+def _recipient_rows(number: int, mail: Mail) -> list[tuple[object, ...]]:
+    return [(number, position, each.address, _text(each.name)) for position, each in enumerate(mail.to)]
+
+
+def _key_row(addition: Addition, added: Added) -> tuple[object, ...]:
+    scope = (addition.owner, addition.idempotency_key)
+    return *scope, addition.fingerprint, added.id, added.status.value, added.created_at
+
+
+def _text(text: str | None) -> str | None:
+    """Not every database can keep U+0000, and SQLite's own functions end a text there."""
+    if text is not None and "\x00" in text:
+        raise ValueError("a text with the character U+0000 cannot be stored")
+    return text

@@ -1,0 +1,204 @@
+"""How mails get out: claimed, begun, settled, given back, and found again after the process ended in mid-attempt."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from ...errors import Conflict
+from ...model import Mail, Status
+from ..base import Beginning, Settlement
+from .engine import Transaction
+from .reads import SELECT_MAIL, build_mails
+
+DUE = f"{SELECT_MAIL} WHERE claimable_at <= ? ORDER BY claimable_at, mail.number LIMIT ?"
+LEASE = "UPDATE mail SET claimable_at = ? WHERE number = ?"
+SET_STATUS = "UPDATE mail SET status = ? WHERE number = ?"
+
+STANDING = "SELECT number, status, attempts, rounds, due_at, claimable_at FROM mail WHERE id = ?"
+RUNNING = "SELECT 1 FROM attempt WHERE mail = ? AND outcome IS NULL"
+INSERT_ATTEMPT = "INSERT INTO attempt (mail, n, provider, score, considered, started_at) VALUES (?, ?, ?, ?, ?, ?)"
+SENDING = "UPDATE mail SET status = 'sending', attempts = ?, claimable_at = NULL, updated_at = ? WHERE number = ?"
+
+END_ATTEMPT = """
+UPDATE attempt SET outcome = ?, http_status = ?, detail = ?, ended_at = ?
+WHERE mail = ? AND n = ? AND outcome IS NULL
+"""
+SETTLE = """
+UPDATE mail SET status = ?, due_at = ?, claimable_at = ?, rounds = ?, provider = coalesce(?, provider),
+    provider_message_id = coalesce(?, provider_message_id), error = ?, updated_at = ?
+WHERE number = ?
+"""
+SET_RECIPIENT = "UPDATE recipient SET status = ? WHERE mail = ? AND address = ?"
+INSERT_EVENT = """
+INSERT INTO event (mail, n, type, at, provider, recipient, detail)
+SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM event WHERE mail = ?1
+"""
+
+RELEASE = """
+UPDATE mail SET due_at = ?1, claimable_at = ?1
+WHERE id = ?2 AND claimable_at IS NOT NULL AND status IN ('scheduled', 'queued', 'uncertain')
+"""
+
+INTERRUPT = """
+UPDATE attempt SET outcome = 'interrupted', ended_at = ?, detail = 'mailsvc ended during the attempt'
+WHERE outcome IS NULL RETURNING mail
+"""
+DOUBT = """
+UPDATE mail SET status = 'uncertain', updated_at = ?1, due_at = iif(on_uncertain = 'resend', ?2, NULL),
+    claimable_at = iif(on_uncertain = 'resend', ?2, NULL)
+WHERE number = ?3 AND status = 'sending' RETURNING id
+"""
+REQUEUE = "UPDATE mail SET status = 'queued', claimable_at = due_at WHERE status = 'sending'"
+END_LEASES = "UPDATE mail SET claimable_at = due_at WHERE claimable_at > ? AND claimable_at <> due_at"
+
+WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.UNCERTAIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Up to `room` mails that are due `now`, for `lease` seconds."""
+
+    room: int
+    now: float
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A claimed mail that is given back, and when it is due."""
+
+    mail_id: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The start of an owner: what its forerunner left is settled as of `now`; doubts are `due_at`."""
+
+    now: float
+    due_at: float
+
+
+def recover(transaction: Transaction, recoveries: Sequence[Recovery]) -> list[list[str] | Exception]:
+    """Close all running attempts and end all leases."""
+    return [_recover(transaction, recovery) for recovery in recoveries]
+
+
+def _recover(transaction: Transaction, recovery: Recovery) -> list[str]:
+    connection, doubtful = transaction.connection, []
+    for (number,) in connection.execute(INTERRUPT, (recovery.now,)).fetchall():
+        for (mail_id,) in connection.execute(DOUBT, (recovery.now, recovery.due_at, number)).fetchall():
+            transaction.move(Status.SENDING, Status.UNCERTAIN)
+            doubtful.append(mail_id)
+    for _ in range(connection.execute(REQUEUE).rowcount):
+        transaction.move(Status.SENDING, Status.QUEUED)
+    connection.execute(END_LEASES, (recovery.now,))
+    return doubtful
+
+
+def claim(transaction: Transaction, claims: Sequence[Claim]) -> list[list[Mail] | Exception]:
+    """Take what is due."""
+    return [_claim(transaction, each) for each in claims]
+
+
+def _claim(transaction: Transaction, claim: Claim) -> list[Mail]:
+    connection = transaction.connection
+    rows = connection.execute(DUE, (claim.now, claim.room)).fetchall()
+    if not rows:
+        return []
+    connection.executemany(LEASE, [(claim.now + claim.lease, row[0]) for row in rows])
+    for number, status, *_ in rows:
+        if status == Status.SCHEDULED:
+            connection.execute(SET_STATUS, (Status.QUEUED.value, number))
+            transaction.move(Status.SCHEDULED, Status.QUEUED)
+    return build_mails(connection, rows, everybody=False)
+
+
+def begin(transaction: Transaction, beginnings: Sequence[Beginning]) -> list[Exception | None]:
+    """Write attempts down that are about to start."""
+    return [_begin(transaction, beginning) for beginning in beginnings]
+
+
+def _begin(transaction: Transaction, beginning: Beginning) -> Conflict | None:
+    connection = transaction.connection
+    standing = connection.execute(STANDING, (beginning.mail_id,)).fetchone()
+    if standing is None:
+        return Conflict(f"mail {beginning.mail_id} is unknown")
+    number, status, attempts, *_ = standing
+    if beginning.n != attempts + 1 or not _idle(connection, number, status):
+        return Conflict(f"mail {beginning.mail_id} is {status} after {attempts} attempts: no attempt {beginning.n} now")
+    considered = orjson.dumps(beginning.considered).decode()
+    values = (number, beginning.n, beginning.provider, beginning.score, considered, beginning.started_at)
+    connection.execute(INSERT_ATTEMPT, values)
+    connection.execute(SENDING, (beginning.n, beginning.started_at, number))
+    transaction.move(Status(status), Status.SENDING)
+    return None
+
+
+def settle(transaction: Transaction, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+    """Write down how attempts ended."""
+    return [_settle(transaction, settlement) for settlement in settlements]
+
+
+def _settle(transaction: Transaction, settlement: Settlement) -> bool:
+    connection = transaction.connection
+    standing = connection.execute(STANDING, (settlement.mail_id,)).fetchone()
+    if standing is None:
+        return False
+    number, status, _, *plan = standing
+    if settlement.n:
+        applies = _end_attempt(connection, number, settlement)
+        moves = applies and status == Status.SENDING  # else a report was faster: it knows better
+    else:
+        wanted = [settlement.rounds, settlement.due_at, settlement.due_at]
+        moves = applies = _idle(connection, number, status) and (status, plan) != (settlement.status, wanted)
+    if moves:
+        connection.execute(SETTLE, (*_standing(settlement, due_at=plan[1]), number))
+        transaction.move(Status(status), settlement.status)
+    if applies:
+        _note(connection, number, settlement)
+    return applies
+
+
+def _idle(connection: sqlite3.Connection, number: int, status: str) -> bool:
+    """Whether the mail's story goes on and no attempt is running."""
+    if status == Status.SENDING:
+        return connection.execute(RUNNING, (number,)).fetchone() is None
+    return status in WAITING
+
+
+def _end_attempt(connection: sqlite3.Connection, number: int, settlement: Settlement) -> bool:
+    outcome = settlement.outcome and settlement.outcome.value
+    values = (outcome, settlement.http_status, _harmless(settlement.detail), settlement.ended_at, number, settlement.n)
+    return connection.execute(END_ATTEMPT, values).rowcount == 1
+
+
+def _standing(settlement: Settlement, due_at: float | None) -> tuple[object, ...]:
+    sending = settlement.status is Status.SENDING
+    times = (due_at, None) if sending else (settlement.due_at, settlement.due_at)
+    provider = (settlement.provider, _harmless(settlement.provider_message_id))
+    error = _harmless(settlement.error)
+    return settlement.status.value, *times, settlement.rounds, *provider, error, settlement.ended_at
+
+
+def _note(connection: sqlite3.Connection, number: int, settlement: Settlement) -> None:
+    for address, status in (settlement.recipients or {}).items():
+        connection.execute(SET_RECIPIENT, (status.value, number, address))
+    for event in settlement.events:
+        values = (event.type, event.at, event.provider, event.recipient, _harmless(event.detail))
+        connection.execute(INSERT_EVENT, (number, *values))
+
+
+def release(transaction: Transaction, releases: Sequence[Release]) -> list[Exception | None]:
+    """Give claims back."""
+    transaction.connection.executemany(RELEASE, [(each.due_at, each.mail_id) for each in releases])
+    return [None] * len(releases)
+
+
+def _harmless(text: str | None) -> str | None:
+    """A provider's words without what a database cannot keep: U+0000 and lone surrogates."""
+    return text and text.replace("\x00", "").encode("utf-8", "replace").decode()

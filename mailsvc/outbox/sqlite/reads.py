@@ -1,0 +1,158 @@
+"""The statements that only look. Each function runs in the connection's thread and sees one state of the outbox."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ...address import Mailbox
+from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Recipient, Record, Status
+from ..base import Page
+
+SELECT_MAIL = """
+SELECT mail.number, mail.status, mail.id, mail.created_at, sender_address, sender_name, subject, on_uncertain,
+    content, html, text, rounds, attempts
+FROM mail LEFT JOIN body ON body.mail = mail.number
+"""
+MAIL_BY_ID = f"{SELECT_MAIL} WHERE mail.id = ?"
+
+RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at,
+    mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error"""
+RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
+
+NUMBER = "SELECT number FROM mail WHERE id = ?"
+
+# The rows of several mails are asked for by a JSON array of their numbers.
+RECIPIENTS = """
+SELECT mail, address, name, role, status FROM recipient
+WHERE mail IN (SELECT value FROM json_each(?)) ORDER BY mail, position
+"""
+DOUBTED = """
+SELECT mail, provider FROM attempt
+WHERE mail IN (SELECT value FROM json_each(?)) AND outcome IN ('unanswered', 'interrupted')
+"""
+ATTEMPTS = """
+SELECT n, provider, outcome, http_status, detail, started_at, ended_at, score, considered FROM attempt
+WHERE mail = ? ORDER BY n
+"""
+EVENTS = "SELECT type, at, provider, recipient, detail FROM event WHERE mail = ? ORDER BY n"
+PROVIDERS = "SELECT state FROM provider ORDER BY name"
+COUNTS = "SELECT status, count(*) FROM mail GROUP BY status"
+
+Row = tuple[Any, ...]
+
+
+def get(connection: sqlite3.Connection, mail_id: str, owner: str | None) -> Record | None:
+    """A mail's record with its attempts and events."""
+    row = connection.execute(RECORD_BY_ID, (mail_id, owner)).fetchone()
+    if row is None:
+        return None
+    recipients = _recipients(connection, [row[0]])[row[0]]
+    attempts = tuple(_attempt((*each[:-1], orjson.loads(each[-1]))) for each in connection.execute(ATTEMPTS, row[:1]))
+    events = tuple(Event(*each) for each in connection.execute(EVENTS, row[:1]))
+    return _record(row, recipients, attempts=attempts, events=events)
+
+
+def mail(connection: sqlite3.Connection, mail_id: str) -> Mail | None:
+    """A mail with its bodies."""
+    found = build_mails(connection, connection.execute(MAIL_BY_ID, (mail_id,)).fetchall(), everybody=True)
+    return found[0] if found else None
+
+
+def page(connection: sqlite3.Connection, wanted: Page) -> list[Record]:
+    """A list's records, newest first."""
+    rows = connection.execute(*page_query(wanted)).fetchall()
+    recipients = _recipients(connection, [row[0] for row in rows])
+    return [_record(row, recipients[row[0]]) for row in rows]
+
+
+def page_query(wanted: Page) -> tuple[str, list[object]]:
+    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on."""
+    filters: dict[str, object] = {
+        "mail.owner = ?": wanted.owner,
+        "mail.status = ?": wanted.status and wanted.status.value,
+        "mail.provider = ?": wanted.provider,
+    }
+    source, number = "mail", "mail.number"
+    if wanted.to is not None:
+        # CROSS JOIN: from the recipients to their mails, never the other way round.
+        source, number = "recipient CROSS JOIN mail ON mail.number = recipient.mail", "recipient.mail"
+        filters["recipient.address = ?"] = wanted.to
+    filters[f"{number} < ({NUMBER})"] = wanted.after
+    given = {sql: value for sql, value in filters.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)}" if given else ""
+    once = f"GROUP BY {number}" if wanted.to is not None else ""
+    sql = f"SELECT {RECORD} FROM {source} {where} {once} ORDER BY {number} DESC LIMIT ?"  # noqa: S608 - no value in it
+    return sql, [*given.values(), wanted.limit]
+
+
+def counts(connection: sqlite3.Connection) -> dict[Status, int]:
+    """Count all mails, once at start: it reads an index as long as the outbox."""
+    return {Status(status): number for status, number in connection.execute(COUNTS)}
+
+
+def providers(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The states of providers as last saved."""
+    return [orjson.loads(state) for (state,) in connection.execute(PROVIDERS)]
+
+
+def build_mails(connection: sqlite3.Connection, rows: Sequence[Row], *, everybody: bool) -> list[Mail]:
+    """The mails of SELECT_MAIL's rows, in their order; to `everybody`, or to those without a status of their own."""
+    numbers = [row[0] for row in rows]
+    recipients = _recipients(connection, numbers)
+    doubted = _doubted(connection, [row[0] for row in rows if row[-1]])
+    return [_mail(row, recipients[row[0]], doubted[row[0]], everybody) for row in rows]
+
+
+def _mail(row: Row, recipients: list[Row], doubted: set[str], everybody: bool) -> Mail:
+    _, _, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, attempts = row
+    return Mail(
+        id=mail_id,
+        created_at=created_at,
+        sender=Mailbox(address, name),
+        to=tuple(Mailbox(each[1], each[2]) for each in recipients if everybody or each[4] is None),
+        subject=subject,
+        on_uncertain=OnUncertain(on_uncertain),
+        content=content,
+        html=html,
+        text=text,
+        rounds=rounds,
+        attempts=attempts,
+        doubted=frozenset(doubted),
+    )
+
+
+def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
+    """`history` is what a list leaves out: attempts and events."""
+    _, mail_id, status, address, name, subject, *rest = row
+    people = tuple(Recipient(each[1], each[2], each[3], Status(each[4] or status)) for each in recipients)
+    return Record(mail_id, Status(status), str(Mailbox(address, name)), subject, people, *rest, **history)
+
+
+def _attempt(row: Row) -> Attempt:
+    n, provider, outcome, *rest = row
+    return Attempt(n, provider, outcome and Outcome(outcome), *rest)
+
+
+def _recipients(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in connection.execute(RECIPIENTS, (json_array(numbers),)):
+        found[row[0]].append(row)
+    return found
+
+
+def _doubted(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = defaultdict(set)
+    if numbers:
+        for number, provider in connection.execute(DOUBTED, (json_array(numbers),)):
+            found[number].add(provider)
+    return found
+
+
+def json_array(numbers: Sequence[int]) -> str:
+    """Numbers for json_each. Never texts: it ends them at the character U+0000."""
+    return orjson.dumps(numbers).decode()
