@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import orjson
 import structlog
 
 
@@ -18,7 +19,7 @@ def configure(level: str) -> None:
     if terminal:
         processors.append(structlog.dev.ConsoleRenderer(colors=False, pad_event_to=18))
     else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        processors += [structlog.processors.format_exc_info, _json_line]
     number = getattr(logging, level.upper())
     structlog.configure(
         processors=processors,
@@ -30,3 +31,9 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+
+
+def _json_line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+    """One line of JSON, in the order in which a person reads it."""
+    first = {key: event.pop(key) for key in ("at", "level", "event")}
+    return orjson.dumps(first | dict(event), default=str).decode()

@@ -7,6 +7,8 @@ import os
 import signal
 
 import structlog
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 
 from .config import Config
 from .errors import ConfigError
@@ -26,14 +28,10 @@ async def serve(config: Config, announce: bool = True) -> int:
     _on_signals(end)
     async with running(config) as service:
         server = make_server(service)
-        try:
-            server.listen(config.port, config.host)
-        except OSError as error:
-            words = error.strerror or str(error)
-            raise ConfigError([f"PORT={config.port} on HOST={config.host} cannot be used: {words}"]) from error
-        log.info("serving", host=config.host, port=config.port, providers=list(config.providers), live=config.live)
+        port = _listen(server, config)
+        log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
         if announce:
-            print(banner(config), flush=True)  # noqa: T201 - for the person who started it
+            print(banner(config, port), flush=True)  # noqa: T201 - for the person who started it
         broken = asyncio.create_task(service.broken.wait(), name="broken")
         ended = asyncio.create_task(end.wait(), name="end")
         await asyncio.wait((broken, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -46,6 +44,18 @@ async def serve(config: Config, announce: bool = True) -> int:
             task.cancel()
         log.info("stopped")
         return UNTRUSTED if service.broken.is_set() else OK
+
+
+def _listen(server: HTTPServer, config: Config) -> int:
+    """Bind and return the port, which the system has chosen if 0 was asked for. Raises ConfigError."""
+    try:
+        sockets = bind_sockets(config.port, config.host)
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise ConfigError([f"PORT={config.port} on HOST={config.host} cannot be used: {words}"]) from error
+    server.add_sockets(sockets)
+    port: int = sockets[0].getsockname()[1]
+    return port
 
 
 async def _last_answers(service: Service) -> None:
@@ -69,10 +79,10 @@ def _on_signals(end: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGINT, interrupt)
 
 
-def banner(config: Config) -> str:
+def banner(config: Config, port: int) -> str:
     """What a person wants to know at the start: where, in which mode, and what to type."""
     host = f"[{config.host}]" if ":" in config.host else config.host
-    url = f"http://{host}:{config.port}"
+    url = f"http://{host}:{port}"
     mode = "LIVE: mail leaves this machine" if config.live else "SANDBOX: mail is kept and shown, nothing is sent"
     scores = ", ".join(f"{name} ({settings.score:g})" for name, settings in config.providers.items())
     database = config.database_url.split("@")[-1] if "@" in config.database_url else config.database_url
