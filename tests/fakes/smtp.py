@@ -141,8 +141,10 @@ class _Connection(SMTP):
         super().connection_lost(error)
 
     async def end(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        for transport in (self.transport, self._original_transport):
+            if transport is not None:
+                transport.abort()
+        self._handler_coroutine.cancel()
         await asyncio.wait([self._handler_coroutine])
 
     async def scripted_reply(self, stage: str) -> str | None:
