@@ -1,0 +1,92 @@
+"""Who may come in, and what is never said."""
+
+from pathlib import Path
+
+from tests.e2e.process import FORM, Mailsvc
+from tests.e2e.test_main_path import live
+from tests.fakes import FakeProvider
+
+KEY = "canary-api-key-0123456789abcdef"
+
+
+async def test_with_a_key_every_route_but_the_public_ones_wants_it(tmp_path: Path) -> None:
+    good = {"Authorization": f"Bearer {KEY}"}
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY) as service:
+        for method, path in (
+            ("POST", "/email"),
+            ("GET", "/email"),
+            ("GET", "/email/01a20c4f-9f14-7ca9-806c-59d8f7b56a5f"),
+            ("GET", "/providers"),
+            ("POST", "/providers/capture/pause"),
+            ("POST", "/providers/capture/resume"),
+        ):
+            for headers in (
+                {},
+                {"Authorization": KEY},
+                {"Authorization": f"Bearer {KEY}x"},
+                {"Authorization": "Basic x"},
+            ):
+                status, answer, body = await service.call(method, path, headers=headers, json=FORM)
+                assert (status, body["code"]) == (401, "unauthorized"), path
+                assert answer["WWW-Authenticate"].startswith("Bearer")
+        accepted = await service.call("POST", "/email", headers=good, json=FORM)
+        found = await service.call("GET", accepted[1]["Location"], headers=good)
+
+    assert accepted[0] == 202
+    assert found[0] == 200
+
+
+async def test_an_open_server_answers_no_other_name_and_no_other_site(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        host = await service.call("POST", "/email", json=FORM, headers={"Host": "evil.example"})
+        origin = await service.call("POST", "/email", data=FORM, headers={"Origin": "https://evil.example"})
+        null = await service.call("POST", "/email", data=FORM, headers={"Origin": "null"})
+        same = await service.call("POST", "/email", data=FORM, headers={"Origin": service.url})
+        local = await service.call("POST", "/email", data=FORM, headers={"Host": "localhost:8080"})
+
+    assert [answer[0] for answer in (host, origin, null, same, local)] == [403, 403, 403, 202, 202]
+    assert host[2]["code"] == "forbidden"
+
+
+async def test_no_secret_and_no_address_is_ever_logged_or_shown(tmp_path: Path) -> None:
+    secrets = ["canary-sendgrid-key", "canary-subject", "canary-body", "canary-recipient", "canary-name", KEY]
+    async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
+        sendgrid.fault("answer", status=401, body='{"errors":[{"message":"bad key canary-sendgrid-key"}]}')
+        settings = live(sendgrid, mandrill, MAILSVC_API_KEY=KEY, SENDGRID_API_KEY="canary-sendgrid-key")
+        async with Mailsvc(tmp_path, **settings, MAILSVC_LOG="debug") as service:
+            headers = {"Authorization": f"Bearer {KEY}"}
+            mail = {
+                "to": "canary-recipient@example.com",
+                "to_name": "canary-name",
+                "subject": "canary-subject",
+                "content": "canary-body",
+            }
+            _, _, body = await service.call("POST", "/email", json=mail, headers=headers)
+            await service.call("POST", "/email", json=mail | {"to": "canary-recipient"}, headers=headers)
+            path = f"/email/{body['id']}?wait=settled"
+            _, _, found = await service.call("GET", path, headers=headers)
+            _, _, providers = await service.call("GET", "/providers", headers=headers)
+            service.terminate()
+            await service.ended()
+
+    said = "\n".join([*service.log, *service.out])
+    assert [secret for secret in secrets if secret in said] == []
+    assert found["attempts"][0]["outcome"] == "unauthorized"
+    assert "canary-sendgrid-key" not in str(found) + str(providers)
+    assert b"canary-sendgrid-key" not in (tmp_path / "mailsvc.db").read_bytes()
+    assert KEY.encode() not in (tmp_path / "mailsvc.db").read_bytes()
+
+
+async def test_logs_tell_the_way_of_a_mail_by_its_id(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
+        sendgrid.fault("answer", status=401)
+        async with Mailsvc(tmp_path, **live(sendgrid, mandrill)) as service:
+            mail_id = await service.post()
+            await service.settled(mail_id)
+            service.terminate()
+            await service.ended()
+
+    about = [line for line in service.log if mail_id in line]
+    assert ['"event":"accepted"' in about[0], '"outcome":"unauthorized"' in about[1]] == [True, True]
+    assert '"provider":"mandrill","outcome":"accepted"' in about[2]
+    assert any('"event":"provider","provider":"sendgrid","state":"benched"' in line for line in service.log)

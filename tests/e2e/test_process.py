@@ -1,0 +1,160 @@
+"""Starting, refusing to start, and ending without losing anything."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.process import FORM, Mailsvc, run
+from tests.e2e.test_main_path import live
+from tests.fakes import FakeProvider
+
+
+async def test_the_start_tells_where_in_which_mode_and_what_to_type(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        said = "\n".join(service.out)
+
+    for word in ("SANDBOX", "capture (50)", "sqlite:///mailsvc.db", f"{service.url}/email", "curl"):
+        assert word in said
+    assert (tmp_path / "mailsvc.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_second_process_on_the_same_file_ends_with_75_and_names_the_owner(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        code, _, err = await run(tmp_path, "serve")
+        pid = service.process.pid
+
+    assert code == 75
+    assert str(pid) in err
+
+
+async def test_a_wrong_configuration_ends_with_78_and_every_fault(tmp_path: Path) -> None:
+    code, _, err = await run(tmp_path, SENDGRID_API_KEY="SG.secret", PORT="99999", MAILSVC_SELECTOR="x", HOST="0.0.0.0")
+
+    assert code == 78
+    for name in ("MAILSVC_FROM", "PORT", "MAILSVC_SELECTOR", "MAILSVC_API_KEY"):
+        assert f"- {name}" in err
+    assert "secret" not in err
+    assert not (tmp_path / "mailsvc.db").exists()
+
+
+async def test_a_port_in_use_ends_with_78_and_says_so(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        (tmp_path / "other").mkdir()
+        code, _, err = await run(tmp_path / "other", PORT=service.url.rpartition(":")[2])
+
+    assert code == 78
+    assert "cannot be used" in err
+
+
+async def test_sigterm_lets_what_is_in_flight_finish_and_takes_nothing_new(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("delay", seconds=1.0)
+        async with Mailsvc(tmp_path, **live(sendgrid)) as service:
+            ids = [await service.post() for _ in range(5)]
+            await sendgrid.until(lambda: sendgrid.opened > 0)
+            waiting = asyncio.create_task(service.settled(ids[0]))
+            await asyncio.sleep(0.05)
+            service.terminate()
+            service.terminate()
+            await asyncio.sleep(0.05)
+            refused = await service.call("POST", "/email", json=FORM)
+            ready = await service.call("GET", "/readyz")
+            answered = await waiting
+            code = await service.ended()
+            sendgrid.clear()
+            await service.start()
+            mails = [await service.until(mail_id, "sent") for mail_id in ids]
+
+    assert (refused[0], refused[2]["code"], ready[0]) == (503, "shutting_down", 503)
+    assert "Retry-After" in refused[1]
+    assert answered["id"] == ids[0]
+    assert code == 0
+    assert [len(mail["attempts"]) for mail in mails] == [1] * 5
+    assert [sendgrid.accepted(mail_id) for mail_id in ids] == [1] * 5
+
+
+async def test_two_interrupts_end_it_at_once(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("hang")
+        async with Mailsvc(tmp_path, **live(sendgrid)) as service:
+            await service.post()
+            await sendgrid.until(lambda: sendgrid.opened > 0)
+            service.process.send_signal(signal.SIGINT)
+            while not any("finishing_deliveries" in line for line in service.log):
+                await asyncio.sleep(0.02)
+            service.process.send_signal(signal.SIGINT)
+            code = await asyncio.wait_for(service.ended(), 5)
+
+    assert code == 130
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("send", "--help")])
+async def test_help_has_examples(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code, out, _ = await run(tmp_path, *arguments)
+
+    assert code == 0
+    assert "Examples:" in out
+
+
+async def test_send_sends_and_prints_what_became_of_it(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
+        sendgrid.fault("answer", status=503)
+        async with Mailsvc(tmp_path, **live(sendgrid, mandrill)) as service:
+            sent = await run(
+                tmp_path, "send", "ann@example.com", "-s", "Hi", "--wait", stdin="# Hello", MAILSVC_URL=service.url
+            )
+            wrong = await run(tmp_path, "send", "ann", "-s", "Hi", "-c", "x", "--url", service.url)
+            silent = await run(tmp_path, "send", "a@b.co", "-s", "Hi", "-c", "x", "--url", "http://127.0.0.1:9")
+            usage = await run(tmp_path, "send")
+
+    assert (sent[0], wrong[0], silent[0], usage[0]) == (0, 1, 1, 2)
+    for words in ("attempt 1  sendgrid down: 503", "attempt 2  mandrill accepted", "  sent"):
+        assert words in sent[1]
+    assert "to[0]: must be an address" in wrong[2]
+    assert "Is the server running?" in silent[2]
+
+
+async def test_a_slow_client_is_cut_off_and_harms_nobody(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        host, _, port = service.url.removeprefix("http://").rpartition(":")
+        sockets = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
+        for _, writer in sockets:
+            writer.write(b"POST /email HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
+        found = await service.settled(await service.post())
+        for _, writer in sockets:
+            writer.close()
+
+    assert found["status"] == "sent"
+
+
+async def test_a_caller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        host, _, port = service.url.removeprefix("http://").rpartition(":")
+        for _ in range(20):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /email HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nto=")
+            await writer.drain()
+            writer.close()
+        await service.post()
+        service.terminate()
+        code = await asyncio.wait_for(service.ended(), 5)
+
+    assert code == 0
+    assert not any('"level":"error"' in line for line in service.log)
+
+
+async def test_a_client_library_error_is_not_needed_to_see_a_503_when_the_queue_is_full(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("hang")
+        async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_MAX_QUEUED="3")) as service:
+            answers = [await service.call("POST", "/email", json=FORM) for _ in range(5)]
+            with pytest.raises(aiohttp.ClientResponseError):
+                async with service.http.post(service.url + "/email", json=FORM) as answer:
+                    answer.raise_for_status()
+
+    assert [answer[0] for answer in answers] == [202, 202, 202, 503, 503]
+    assert answers[-1][2]["code"] == "queue_full"
+    assert int(answers[-1][1]["Retry-After"]) > 0
