@@ -50,11 +50,12 @@ class Config:
     capture_only: bool
     providers: Mapping[str, Settings]
     notes: tuple[str, ...] = ()
+    rehearsal: bool = False
 
     @property
     def live(self) -> bool:
         """Whether mail leaves the machine."""
-        return set(self.providers) != {"capture"}
+        return set(self.providers) != {"capture"} and not self.rehearsal
 
     @property
     def loopback(self) -> bool:

@@ -18,12 +18,14 @@ from .drain import Drain
 from .errors import NotFound, QueueFull, ShuttingDown, StorageBroken, StorageUnavailable
 from .feed import Feed
 from .fetch import Fetcher
+from .history import History
 from .journal import MAX_BATCH, Journal
 from .model import Mail, Record, Status, new_id
 from .outbox import open_outbox
 from .outbox.base import Added, Addition, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
+from .rehearsal import ACTORS, Rehearsal
 from .render import LARGE, check
 from .selector import ProviderState, Selector
 from .submission import Submission
@@ -47,6 +49,9 @@ class Service:
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self._depth = 0
         self._saved: list[tuple[str, float, str]] = []
+        self._said: dict[str, tuple[float, str, int]] = {}
+        self.history = History()
+        self.rehearsal: Rehearsal | None = None
         self._looking: asyncio.Task[None] | None = None
         self.requests = 0  # in flight; the web counts them, so that none is cut off at the end
         self.stopping = asyncio.Event()
@@ -78,6 +83,13 @@ class Service:
         if record is None:
             raise NotFound("there is no mail with this id")
         return record
+
+    async def mail(self, id: str) -> Mail:  # noqa: A002 - the field's own name
+        """The mail itself, with its bodies. Raises NotFound."""
+        mail = await self._outbox.mail(id)
+        if mail is None:
+            raise NotFound("there is no mail with this id")
+        return mail
 
     async def settled(self, id: str, timeout: float) -> Record:  # noqa: A002, ASYNC109 - part of the API
         """The same, as soon as the mail has left the queue, or as it stands after `timeout` seconds."""
@@ -149,6 +161,7 @@ class Service:
     async def look(self) -> None:
         """Once a second: how many mails wait, and whether a score has changed that a restart must not forget."""
         while True:
+            self._show_scores()
             try:
                 counts = await self._outbox.counts()
                 self._depth = sum(counts.get(status, 0) for status in WAITING)
@@ -158,6 +171,16 @@ class Service:
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
             await asyncio.sleep(LOOK)
+
+    def _show_scores(self) -> None:
+        """Say what has changed to be seen, and keep the scores for the chart."""
+        states = self._selector.snapshot(time.monotonic())
+        self.history.note(time.time(), {state.name: round(state.score, 2) for state in states})
+        for state in states:
+            shown = (round(state.score, 1), state.state, state.in_flight)
+            if self._said.get(state.name, shown) != shown:
+                self.feed.say("provider", state.name, state=state.state, reason=state.reason)
+            self._said[state.name] = shown
 
     async def save_scores(self) -> None:
         """Write the selector's state down if it has changed."""
@@ -186,6 +209,8 @@ class Service:
         if self.stopping.is_set():
             return
         self.stopping.set()
+        if self.rehearsal:
+            await self.rehearsal.stop()
         await self._drain.stop(GRACE)
         await self._add.close()
         if self._looking:
@@ -200,16 +225,19 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
 
     Raises ConfigError and OwnedByAnother. `cafile` adds a certificate authority for connections to providers.
     """
-    kinds = all_providers()
+    kinds = ACTORS if config.rehearsal else all_providers()
     providers: dict[str, Provider] = {name: kinds[name](settings) for name, settings in config.providers.items()}
     outbox = await open_outbox(config.database_url, lock_wait=config.lock_wait)
     fetcher = Fetcher(timeout=config.timeout, concurrency=config.concurrency, cafile=cafile)
     rng = random.Random()  # noqa: S311 - jitter, no secret
     bases = {name: settings.score for name, settings in config.providers.items()}
     selector, feed, journal = Selector(bases, rng=rng, exact=config.exact), Feed(), Journal(outbox)
-    courier = Courier(config, journal, selector, providers, fetcher, feed, rng)
+    rehearsal = Rehearsal(config.timeout, rng) if config.rehearsal else None
+    fetch = rehearsal.fetch if rehearsal else fetcher
+    courier = Courier(config, journal, selector, providers, fetch, feed, rng)
     drain = Drain(outbox, courier, config.concurrency)
     service = Service(config, outbox, selector, courier, drain, feed)
+    service.rehearsal = rehearsal
     try:
         for mail_id in await outbox.recover(time.time(), config.uncertain_after):
             log.warning("attempt_interrupted", mail=mail_id, mail_status="uncertain")

@@ -8,10 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
     {"__init__", "errors", "address", "model"},
-    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting", "tally"},
+    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
     {"fetch", "config", "outcome", "journal"},
-    {"delivery"},
+    {"delivery", "rehearsal"},
     {"drain"},
     {"service"},
     {"web"},
