@@ -6,7 +6,9 @@ import asyncio
 import gc
 import os
 import sys
+from contextlib import ExitStack
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ import click
 from . import __version__, logs
 from .config import Config
 from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken
+from .rehearsal import prepared
 
 FAILED, UNTRUSTED, TRY_LATER, BAD_CONFIG = 1, 74, 75, 78
 
@@ -48,6 +51,7 @@ def cli() -> None:
     Examples:
       mailsvc                                     serve on http://127.0.0.1:8080, in sandbox
       mailsvc send ann@example.com -s Hi -c '**Hello**' --wait
+      mailsvc serve --demo                        rehearse an outage on the page, with nothing sent
       mailsvc simulate classic                    what the score rule buys
 
     Exit codes: 0 ok, 1 failed, 2 usage, 74 the storage can no longer be trusted, 75 try later, 78 bad configuration.
@@ -55,21 +59,30 @@ def cli() -> None:
 
 
 @cli.command()
-def serve() -> None:
+@click.option("--demo", is_flag=True, help="Rehearse failover: three pretended providers with knobs on the page.")
+def serve(demo: bool) -> None:
     """Serve the API and the page until SIGTERM or SIGINT. Everything is set by environment variables.
+
+    A rehearsal (--demo) sends nothing and keeps its mails in a database of its own, which is gone at the end.
 
     \b
     Examples:
       mailsvc serve
+      mailsvc serve --demo
       PORT=9000 mailsvc serve
       MAILSVC_FROM=me@example.com SENDGRID_API_KEY=… mailsvc serve
     """
     from .serve import serve as run
 
-    config = Config.from_environ(os.environ)
-    logs.configure(config.log_level)
-    gc.freeze()  # what is imported by now stays: no use in looking at it again and again
-    sys.exit(asyncio.run(run(config)))
+    with ExitStack() as stack:
+        if demo:
+            folder = stack.enter_context(TemporaryDirectory(prefix="mailsvc-demo-"))
+            config = prepared(Config.from_environ({**os.environ, "DATABASE_URL": f"sqlite:///{folder}/demo.db"}))
+        else:
+            config = Config.from_environ(os.environ)
+        logs.configure(config.log_level)
+        gc.freeze()  # what is imported by now stays: no use in looking at it again and again
+        sys.exit(asyncio.run(run(config)))
 
 
 @cli.command()

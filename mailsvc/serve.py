@@ -84,6 +84,8 @@ def banner(config: Config, port: int) -> str:
     host = f"[{config.host}]" if ":" in config.host else config.host
     url = f"http://{host}:{port}"
     mode = "LIVE: mail leaves this machine" if config.live else "SANDBOX: mail is kept and shown, nothing is sent"
+    if config.rehearsal:
+        mode = "REHEARSAL: three pretended providers with knobs on the page, nothing is sent"
     scores = ", ".join(f"{name} ({settings.score:g})" for name, settings in config.providers.items())
     database = config.database_url.split("@")[-1] if "@" in config.database_url else config.database_url
     key = " -H 'Authorization: Bearer YOUR_KEY'" if config.api_key else ""
