@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ BODIES: list[tuple[str, dict[str, str], bytes, int, str]] = [
     ("array", JSON, b"[]", 422, "invalid"),
     ("null", JSON, b"null", 422, "invalid"),
     ("number", JSON, b"5", 422, "invalid"),
-    ("a huge number", JSON, b'{"to": ' + b"9" * 5000 + b"}", 422, "invalid"),
-    ("1e999", JSON, b'{"to": 1e999}', 422, "invalid"),
+    ("a huge number", JSON, b'{"to": ' + b"9" * 5000 + b"}", 400, "malformed_json"),
+    ("1e999", JSON, b'{"to": 1e999}', 400, "malformed_json"),
     ("empty object", JSON, b"{}", 422, "invalid"),
     ("JSON as text", {"Content-Type": "text/plain"}, json.dumps(FORM).encode(), 415, "unsupported_media_type"),
     ("JSON as a form", URLENCODED, json.dumps(FORM).encode(), 415, "unsupported_media_type"),
@@ -87,7 +88,7 @@ def _problem(status: int, headers: Mapping[str, str], body: Any) -> None:
 async def test_bodies_that_cannot_be_read_are_refused_and_the_server_stays_up(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         for name, headers, data, status, code in BODIES:
-            answer = await service.call("POST", "/email", data=data, headers=headers)
+            answer = await service.call("POST", "/email", data=BytesIO(data), headers=headers)
             assert (name, answer[0], answer[2]["code"]) == (name, status, code)
             _problem(*answer)
         _, _, stored = await service.call("GET", "/email")
