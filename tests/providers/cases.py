@@ -1,0 +1,58 @@
+"""What the tests of all providers share: the mail they send, and the rows of the tables that say what answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailsvc.address import Mailbox
+from mailsvc.model import Message, Outcome, new_id
+from mailsvc.providers import all_providers
+from mailsvc.providers.base import Answer, Provider, Response, Settings
+
+AT = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+MESSAGE = Message(
+    id=new_id(AT),
+    sender=Mailbox("shop@example.com", "Tö, the Shop"),
+    to=(Mailbox("Ann@example.org", "Ann Ünder"), Mailbox("bob@example.net")),
+    subject="Grüße: 100 % {{sure}} *|NAME|* 😀",
+    html="<p>Hällo {{name}} *|NAME|* %recipient.x%</p>",
+    text="Hällo {{name}} *|NAME|* %recipient.x%\n.\n",
+)
+ENCODED_WORD = "=?utf-8?q?a=0D=0ABcc:x@evil.test?="
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row: an answer, and what it means. `words` must stand in the detail."""
+
+    name: str
+    answer: Answer
+    outcome: Outcome
+    retry_after: float | None = None
+    provider_message_id: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    stuck: bool = False
+    words: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def provider(name: str, url: str | None = None, **values: str) -> Provider:
+    """A provider whose variables hold their examples, or a recognisable secret, or what is given."""
+    kind = all_providers()[name]
+    defaults = {variable: kind.example.get(variable, f"secret-of-{variable}") for variable in kind.env}
+    return kind(Settings(defaults | values, url))
+
+
+def check(name: str, case: Case) -> None:
+    """Assert that the provider reads the answer as the row says."""
+    result = provider(name).read(case.answer, MESSAGE)
+
+    assert (result.outcome, result.retry_after, result.stuck) == (case.outcome, case.retry_after, case.stuck)
+    assert result.provider_message_id == case.provider_message_id
+    assert dict(result.refused) == dict(case.refused)
+    assert result.http_status == (case.answer.status if isinstance(case.answer, Response) else None)
+    assert case.words in result.detail
+    assert result.detail

@@ -1,0 +1,76 @@
+"""What the base does for all providers: waiting times, and texts that are safe to keep."""
+
+import pytest
+
+from mailsvc.providers.base import Response, describe, from_json, one_line, retry_after, seconds_until
+from tests.providers.cases import AT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("999999999", 999999999),
+        ("1000000000", 1000000000),
+        ("1700000030", 30),
+        ("1699999990", -10),
+        ("1700000030.5", 30.5),
+        ("Tue, 14 Nov 2023 22:13:50 GMT", 30),
+        ("Tue, 14 Nov 2023 22:13:50 -0000", 30),
+        ("Tue, 14 Nov 2023 23:13:50 +0100", 30),
+        ("-1", None),
+        ("", None),
+        ("soon", None),
+        ("1e3", None),
+        ("nan", None),
+        ("inf", None),
+        ("٣", None),
+        ("9999999999999999999", None),
+        ("Tue, 99 Nov 9999 99:99:99 GMT", None),
+        ("Tue, 14 Nov 99999999999 22:13:50 GMT", None),
+        (None, None),
+    ],
+)
+def test_a_time_to_wait_is_seconds_a_date_or_an_epoch(value: str | None, seconds: float | None) -> None:
+    assert seconds_until(value, AT) == seconds
+
+
+def test_retry_after_goes_before_other_headers_and_an_unusable_one_is_passed_over() -> None:
+    headers = {"retry-after": "later", "x-ratelimit-reset": "1700000005", "other": "9"}
+
+    assert retry_after(Response(429, headers, b"", AT), "x-ratelimit-reset", "other") == 5
+    assert retry_after(Response(429, headers | {"retry-after": "3"}, b"", AT), "x-ratelimit-reset") == 3
+    assert retry_after(Response(429, {}, b"", AT), "x-ratelimit-reset") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain", "plain"),
+        (" a \r\n\t b\x00c ", "a b c"),
+        ("a\u2028b\u2029c\x85d\x7fe", "a b c d e"),
+        ("grün 😀", "grün 😀"),
+        ("half \ud83d", "half ?"),
+        (b"bytes \xff\xc3\xbc", "bytes \ufffdü"),
+        ("", ""),
+    ],
+)
+def test_a_text_becomes_one_line_that_can_be_stored(text: str | bytes, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_an_answer_is_described_by_its_status_and_its_words() -> None:
+    assert describe(503, b"<b>down</b>\n") == "503: <b>down</b>"
+    assert describe(503, " ") == "answered 503"
+
+
+@pytest.mark.parametrize(("body", "value"), [(b'{"a":[1]}', {"a": [1]}), (b"", None), (b"{", None), (b"\xff", None)])
+def test_a_body_that_is_no_json_is_nothing(body: bytes, value: object) -> None:
+    assert from_json(body) == value
+
+
+def test_json_that_nests_too_deep_is_nothing() -> None:
+    assert from_json(b"[" * 60_000) is None
