@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 
@@ -21,8 +20,7 @@ class Journal:
     """Writes attempts to the outbox."""
 
     def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._beginnings = Batcher(self._begin_all, MAX_BATCH, "begin")
+        self._beginnings = Batcher(outbox.begin, MAX_BATCH, "begin")
         self._settlements = Batcher(outbox.settle, MAX_BATCH, "settle")
 
     async def begin(self, beginning: Beginning) -> None:
@@ -51,7 +49,3 @@ class Journal:
         """Wait for what is being written."""
         await self._beginnings.close()
         await self._settlements.close()
-
-    async def _begin_all(self, beginnings: Sequence[Beginning]) -> Sequence[None]:
-        await self._outbox.begin(beginnings)
-        return [None] * len(beginnings)

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from itertools import count
 
 import structlog
 
@@ -33,6 +34,7 @@ from .tally import Count
 
 GRACE = 25.0  # seconds that deliveries in flight have to finish at the end; platforms kill after 30
 LOOK = 1.0  # seconds between looks at the depth of the queue and at the scores
+TIDY_EVERY = 60  # looks
 WAITING = (Status.QUEUED, Status.SENDING)
 
 log = structlog.get_logger("mailsvc.service")
@@ -152,20 +154,25 @@ class Service:
         """Raises Unavailable when a mail would not be taken now."""
         if self.stopping.is_set():
             raise ShuttingDown("this process is about to end")
-        await self._outbox.counts()
+        await self._outbox.ping()
 
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status."""
         return await self._outbox.counts()
 
     async def look(self) -> None:
-        """Once a second: how many mails wait, and whether a score has changed that a restart must not forget."""
-        while True:
+        """Once a second: how many mails wait, and whether a score has changed that a restart must not forget.
+
+        Once a minute: what may be forgotten.
+        """
+        for turn in count():
             self._show_scores()
             try:
                 counts = await self._outbox.counts()
                 self._depth = sum(counts.get(status, 0) for status in WAITING)
                 await self.save_scores()
+                if turn % TIDY_EVERY == 0:
+                    await self._outbox.tidy(time.time())
             except StorageBroken:
                 self.broken.set()
             except StorageUnavailable as error:
