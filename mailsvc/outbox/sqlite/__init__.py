@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -20,8 +21,6 @@ R = TypeVar("R")
 
 # Bytes of the disk that no new mail may take: what is in the outbox already needs them to be sent and written down.
 RESERVE = 1 << 20
-# A log above this is cut in a quiet moment. Below, its room is kept: writing over it costs half as much as growing.
-KEEP_LOG = 4 << 20
 SAVE_PROVIDER = "INSERT INTO provider VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
 
 
@@ -43,12 +42,11 @@ class SqliteOutbox:
         await file.acquire(lock_wait)
         try:
             file.create()
-            engine = await Engine.open(file, partial(prepare, file=file))
+            engine = await Engine.open(file, partial(_prepare, file=file))
         except BaseException:
             file.release()
             raise
         file.suspect = False
-        engine.counts.update(await engine.run(reads.counts))
         return cls(file, engine)
 
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
@@ -108,7 +106,7 @@ class SqliteOutbox:
     async def tidy(self, now: float) -> bool:
         """See Outbox. Gives the room of a long log back, too."""
         more = _only(await self._engine.write(accept.forget_keys, [now], durable=False))
-        await self._engine.checkpoint(cut=self._file.log_bytes() > KEEP_LOG)
+        await self._engine.checkpoint(quiet=True)
         return more
 
     async def close(self) -> None:
@@ -126,6 +124,11 @@ class SqliteOutbox:
         size = sum(len(mail.content or "") + len(mail.html or "") + len(mail.text or "") for mail in mails)
         if self._file.room() < RESERVE + 2 * size:
             raise StorageUnavailable("the disk is almost full: what is left is needed for the mails that wait")
+
+
+def _prepare(connection: sqlite3.Connection, file: DatabaseFile) -> dict[Status, int]:
+    prepare(connection, file)
+    return reads.counts(connection)
 
 
 def _save_providers(transaction: Transaction, rows: Sequence[Sequence[dict[str, Any]]]) -> list[None]:

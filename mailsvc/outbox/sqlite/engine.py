@@ -6,33 +6,27 @@ Writes that arrive while a commit runs share the next one, so that many mails co
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import aiosqlite
+import structlog
 
 from ...batcher import Batcher
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Status
 from .file import DatabaseFile
-from .schema import BUSY
 from .trouble import disk_full, storage_trouble
+from .wal import WriteAheadLog
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_JOBS = 256  # in one commit
-# A checkpoint copies the log into the database. A small one every so many pages keeps each short, and the log too.
-CHECKPOINT_PAGES = 1024
-# A log above this is cut back to nothing by the next checkpoint; one above ALARM is held up by a reader.
-CUT_LOG = 16 << 20
-ALARM = 64 << 20
-
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mailsvc.outbox")
 
 
 @dataclass(slots=True)
@@ -72,18 +66,18 @@ class Engine:
         self._closed = False
         self._broken: StorageBroken | None = None
         self._durable = True
-        self._pages = 0
+        self._log = WriteAheadLog(file)
 
     @classmethod
-    async def open(cls, file: DatabaseFile, prepare: Callable[[sqlite3.Connection], None]) -> Engine:
-        """Connect and run `prepare` on the connection. When that raises, nothing is left open."""
+    async def open(cls, file: DatabaseFile, prepare: Callable[[sqlite3.Connection], Mapping[Status, int]]) -> Engine:
+        """Connect and run `prepare`, which gives the counts. When that raises, nothing is left open."""
         try:
             connection = await aiosqlite.connect(file.path, isolation_level=None, cached_statements=256)
         except sqlite3.Error as error:
             raise storage_trouble(error) or error from error
         engine = cls(connection, file)
         try:
-            await engine.run(prepare)
+            engine.counts.update(await engine.run(prepare))
         except BaseException:
             await connection.close()
             raise
@@ -121,12 +115,9 @@ class Engine:
         await self._commits(_Job(run, durable))
         return results
 
-    async def checkpoint(self, *, cut: bool = False) -> None:
-        """Copy the log into the database; with `cut`, or above a size, give its room on the disk back."""
-        await self.run(_cut if cut or self._file.log_bytes() > CUT_LOG else _copy)
-        self._pages = 0
-        if self._file.log_bytes() > ALARM:
-            log.warning("the write-ahead log is above %d MiB: another program holds on to the database", ALARM >> 20)
+    async def checkpoint(self, *, quiet: bool = False) -> None:
+        """Copy the log into the database file. In a quiet moment, give most of its room on the disk back, too."""
+        await self.run(lambda connection: self._log.checkpoint(connection, quiet=quiet))
 
     async def close(self) -> None:
         """Finish the writes that wait, then close the connection. May be called again."""
@@ -139,7 +130,7 @@ class Engine:
 
     async def _commit(self, jobs: Sequence[_Job]) -> Sequence[Exception | None]:
         results = await self.run(lambda connection: self._transact(connection, jobs))
-        if self._pages >= CHECKPOINT_PAGES and self._checkpointing is None:
+        if self._log.due and self._checkpointing is None:
             # After the answers, so that only the next commit waits for it.
             self._checkpointing = asyncio.create_task(self._checkpoint_between(), name="outbox checkpoint")
         return results
@@ -148,7 +139,7 @@ class Engine:
         try:
             await self.checkpoint()
         except StorageUnavailable as error:
-            log.warning("the write-ahead log could not be copied into the database: %s", error)
+            log.warning("checkpoint_failed", error=str(error))
         finally:
             self._checkpointing = None
 
@@ -189,8 +180,7 @@ class Engine:
                 connection.execute("ROLLBACK")
             raise
         self.counts.update(transaction.moved)
-        # sqlite3 does not tell how the log grows. By measurement: seven pages a commit, and one for eight rows.
-        self._pages += 7 + (connection.total_changes - before) // 8
+        self._log.note(connection.total_changes - before)
 
     def _set_durable(self, connection: sqlite3.Connection, durable: bool) -> None:
         if durable is not self._durable:
@@ -221,16 +211,3 @@ def _one_by_one(work: Work[T, R], transaction: Transaction, rows: Sequence[T]) -
             results.append(error)
         transaction.connection.execute("RELEASE one_row")
     return results
-
-
-def _copy(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-
-def _cut(connection: sqlite3.Connection) -> None:
-    """Waits for no other reader: the log is cut at a later checkpoint then."""
-    connection.executescript("PRAGMA busy_timeout = 0")
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    finally:
-        connection.executescript(f"PRAGMA busy_timeout = {BUSY}")

@@ -39,12 +39,17 @@ class DatabaseFile:
             await asyncio.sleep(min(POLL, max(0.0, deadline - loop.time())))
 
     def create(self) -> None:
-        """Make the file, readable by its owner alone, unless it is there. SQLite gives -wal and -shm the same mode."""
+        """Make the file, for its owner's eyes alone, unless it is there. SQLite gives -wal and -shm the same mode.
+
+        Raises ConfigError.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with contextlib.suppress(FileExistsError), _explained(self.path):
             with os.fdopen(os.open(self.path, flags, 0o600), "wb") as made:
                 os.fchmod(made.fileno(), 0o600)  # a umask may have taken the owner's own rights
             _sync_folder(self.path.parent)
+        if not (self.path.is_file() and os.access(self.path, os.R_OK | os.W_OK)):
+            raise ConfigError([f"DATABASE_URL: {self.path} is not a file that this user may write"])
         self._inode = self.path.stat().st_ino
 
     def release(self) -> None:

@@ -52,7 +52,7 @@ def get(connection: sqlite3.Connection, mail_id: str, owner: str | None) -> Reco
     if row is None:
         return None
     recipients = _recipients(connection, [row[0]])[row[0]]
-    attempts = tuple(_attempt((*each[:-1], orjson.loads(each[-1]))) for each in connection.execute(ATTEMPTS, row[:1]))
+    attempts = tuple(_attempt(each) for each in connection.execute(ATTEMPTS, row[:1]))
     events = tuple(Event(*each) for each in connection.execute(EVENTS, row[:1]))
     return _record(row, recipients, attempts=attempts, events=events)
 
@@ -134,8 +134,9 @@ def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
 
 
 def _attempt(row: Row) -> Attempt:
-    n, provider, outcome, *rest = row
-    return Attempt(n, provider, outcome and Outcome(outcome), *rest)
+    n, provider, outcome, *rest = row[:-1]
+    considered = {"considered": orjson.loads(row[-1])}
+    return Attempt(n, provider, outcome and Outcome(outcome), *rest, **considered)
 
 
 def _recipients(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Row]]:

@@ -13,10 +13,11 @@ MIGRATIONS = files("mailsvc.outbox") / "migrations" / "sqlite"
 APPLICATION_ID = 0x6D61696C  # "mail" in the file's header: no other program's tables are taken for ours
 NEEDS_SQLITE = (3, 37, 0)  # STRICT tables
 BUSY = 2000  # milliseconds to wait for a lock that another program, such as a backup, holds
+PAGE_SIZE = 8192
 
 PRAGMAS = f"""
 PRAGMA busy_timeout = {BUSY};
-PRAGMA page_size = 8192;
+PRAGMA page_size = {PAGE_SIZE};
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA foreign_keys = ON;
 PRAGMA temp_store = MEMORY;
