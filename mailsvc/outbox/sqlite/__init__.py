@@ -27,9 +27,8 @@ SAVE_PROVIDER = "INSERT INTO provider VALUES (?, ?) ON CONFLICT (name) DO UPDATE
 class SqliteOutbox:
     """An Outbox (see base.py). Methods that run at the same time may share one commit; each is still all or nothing."""
 
-    def __init__(self, file: DatabaseFile, engine: Engine) -> None:
-        self._file = file
-        self._engine = engine
+    def __init__(self, file: DatabaseFile, engine: Engine, reserve: int = RESERVE) -> None:
+        self._file, self._engine, self._reserve = file, engine, reserve
 
     @classmethod
     async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:
@@ -42,7 +41,7 @@ class SqliteOutbox:
         await file.acquire(lock_wait)
         try:
             file.create()
-            engine = await Engine.open(file, partial(_prepare, file=file))
+            engine = await Engine.open(file, partial(set_up, file=file))
         except BaseException:
             file.release()
             raise
@@ -122,11 +121,12 @@ class SqliteOutbox:
             raise StorageBroken(f"{self._file.path} was moved or deleted while it was in use")
         mails = (addition.mail for addition in additions)
         size = sum(len(mail.content or "") + len(mail.html or "") + len(mail.text or "") for mail in mails)
-        if self._file.room() < RESERVE + 2 * size:
+        if self._file.room() < self._reserve + 2 * size:
             raise StorageUnavailable("the disk is almost full: what is left is needed for the mails that wait")
 
 
-def _prepare(connection: sqlite3.Connection, file: DatabaseFile) -> dict[Status, int]:
+def set_up(connection: sqlite3.Connection, file: DatabaseFile) -> dict[Status, int]:
+    """What an engine does first: the schema, then the counts."""
     prepare(connection, file)
     return reads.counts(connection)
 
