@@ -1,0 +1,169 @@
+"""The schema of the SQLite outbox: how it comes to be, and that no question reads more than it must."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailsvc.errors import ConfigError, StorageBroken
+from mailsvc.model import Status
+from mailsvc.outbox import open_outbox
+from mailsvc.outbox.base import Page
+from mailsvc.outbox.sqlite import accept, deliver, reads, schema
+from mailsvc.outbox.sqlite.file import DatabaseFile
+from tests.contract.samples import addition, store
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to an outbox that is set up."""
+    file = DatabaseFile(str(tmp_path / "outbox.db"))
+    file.create()
+    opened = sqlite3.connect(file.path, isolation_level=None)
+    schema.prepare(opened, file)
+    yield opened
+    opened.close()
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_the_connection_is_set_up_to_lose_nothing(connection: sqlite3.Connection) -> None:
+    found = {
+        name: pragma(connection, name) for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "page_size")
+    }
+
+    assert found == {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 0, "page_size": 8192}
+    assert (pragma(connection, "foreign_keys"), pragma(connection, "auto_vacuum")) == (1, 2)
+
+
+def test_every_table_is_strict(connection: sqlite3.Connection) -> None:
+    tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'").fetchall()
+
+    assert len(tables) >= 7
+    assert [name for name, strict in tables if not strict] == []
+
+
+def test_migrations_are_numbered_without_a_gap(connection: sqlite3.Connection) -> None:
+    names = sorted(entry.name for entry in schema.MIGRATIONS.iterdir())
+
+    assert [int(re.fullmatch(r"(\d{4})_[a-z_]+\.sql", name)[1]) for name in names] == list(range(1, len(names) + 1))
+    assert pragma(connection, "user_version") == len(names)
+
+
+def test_only_what_is_missing_is_run(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    more = [*schema.scripts(), "CREATE TABLE one (a TEXT) STRICT;", "INSERT INTO one VALUES ('x');"]
+    schema.migrate(connection, tmp_path, more[:-1])
+    schema.migrate(connection, tmp_path, more)
+    schema.migrate(connection, tmp_path, more)
+
+    assert connection.execute("SELECT count(*) FROM one").fetchone() == (1,)
+    assert pragma(connection, "user_version") == len(more)
+
+
+def test_migrations_that_fail_halfway_leave_nothing_behind(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    version = pragma(connection, "user_version")
+    tables = connection.execute("SELECT * FROM sqlite_master").fetchall()
+    good, bad = (
+        "CREATE TABLE good (a TEXT) STRICT;",
+        "CREATE TABLE half (a TEXT) STRICT; INSERT INTO nowhere VALUES (1);",
+    )
+
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        schema.migrate(connection, tmp_path, [*schema.scripts(), good, bad])
+    assert not connection.in_transaction
+    assert connection.execute("SELECT * FROM sqlite_master").fetchall() == tables
+    assert pragma(connection, "user_version") == version
+
+
+async def test_a_file_of_a_newer_mailsvc_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    await (await open_outbox(f"sqlite:///{path}")).close()
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 999")
+    newer.close()
+
+    with pytest.raises(ConfigError, match="newer mailsvc .schema 999"):
+        await open_outbox(f"sqlite:///{path}")
+
+
+async def test_a_damaged_file_that_is_under_suspicion_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = await open_outbox(f"sqlite:///{path}")
+    await store(outbox, *(addition() for _ in range(200)))
+    await outbox.close()
+    content = bytearray(path.read_bytes())
+    content[8192 * 3 : -8192] = b"\xaa" * len(content[8192 * 3 : -8192])
+    path.write_bytes(content)
+    DatabaseFile(str(path)).suspect = True
+
+    with pytest.raises(StorageBroken, match="damaged"):
+        await open_outbox(f"sqlite:///{path}")
+    assert DatabaseFile(str(path)).suspect
+
+
+async def test_a_file_under_suspicion_that_is_sound_is_opened_and_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    await (await open_outbox(f"sqlite:///{path}")).close()
+    DatabaseFile(str(path)).suspect = True
+
+    await (await open_outbox(f"sqlite:///{path}")).close()
+    assert not DatabaseFile(str(path)).suspect
+
+
+PAGES = {
+    "all": (Page(), "SCAN mail"),  # from its newest on, up to the limit
+    "after": (Page(after="x"), "SEARCH mail USING INTEGER PRIMARY KEY"),
+    "status": (Page(status=Status.SENT), "SEARCH mail USING INDEX mail_status"),
+    "provider": (Page(provider="alpha"), "SEARCH mail USING INDEX mail_provider"),
+    "to": (Page(to="ann@example.com"), "SEARCH recipient USING INDEX recipient_address"),
+    "to, after": (Page(to="ann@example.com", after="x"), "SEARCH recipient USING INDEX recipient_address"),
+    "all of it": (
+        Page("", Status.SENT, "ann@example.com", "alpha", "x"),
+        "SEARCH recipient USING INDEX recipient_address",
+    ),
+}
+
+
+def plan(connection: sqlite3.Connection, sql: str, values: object = None) -> str:
+    values = [None] * sql.count("?") if values is None else values
+    return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_list_walks_an_index_and_sorts_nothing(connection: sqlite3.Connection, name: str) -> None:
+    page, step = PAGES[name]
+    steps = plan(connection, *reads.page_query(page))
+
+    assert step in steps
+    assert "TEMP B-TREE" not in steps
+
+
+def test_a_claim_reads_what_is_due_from_its_index_in_order(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, deliver.DUE)
+
+    assert "SEARCH mail USING INDEX mail_claimable (claimable_at<?)" in steps
+    assert "TEMP B-TREE" not in steps
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(reads.MAIL_BY_ID, reads.RECORD_BY_ID, reads.RECIPIENTS, reads.DOUBTED, reads.ATTEMPTS, reads.EVENTS),
+        *(deliver.STANDING, deliver.RUNNING, deliver.SENDING, deliver.END_ATTEMPT, deliver.SETTLE, deliver.LEASE),
+        *(deliver.SET_RECIPIENT, deliver.INSERT_EVENT, deliver.RELEASE, deliver.DOUBT, deliver.REQUEUE),
+        *(deliver.END_LEASES, accept.FIRST_ANSWER, accept.FORGET_KEYS),
+    ],
+)
+def test_no_other_statement_scans_a_table(connection: sqlite3.Connection, sql: str) -> None:
+    numbered = re.sub(r"\?\d", "?", sql)
+    steps = plan(connection, numbered)
+
+    assert not re.search(r"SCAN (mail|body|recipient|attempt|event|idempotency)\b", steps), steps
+
+
+def test_the_interrupted_attempts_are_found_by_their_own_small_index(connection: sqlite3.Connection) -> None:
+    assert "SCAN attempt USING INDEX attempt_running" in plan(connection, deliver.INTERRUPT)
