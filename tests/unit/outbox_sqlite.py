@@ -48,9 +48,8 @@ def other_process(code: str, path: Path, *under: str) -> subprocess.Popen[str]:
     program = f"{PRELUDE}\nurl = 'sqlite:///{path}'\n{code}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*under, sys.executable, "-c", program]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT)
 
 
 def output(process: subprocess.Popen[str]) -> list[str]:

@@ -32,11 +32,8 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 
 def test_the_connection_is_set_up_to_lose_nothing(connection: sqlite3.Connection) -> None:
-    found = {
-        name: pragma(connection, name) for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "page_size")
-    }
-
-    assert found == {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 0, "page_size": 8192}
+    assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("wal", 2)
+    assert (pragma(connection, "wal_autocheckpoint"), pragma(connection, "page_size")) == (0, 8192)
     assert (pragma(connection, "foreign_keys"), pragma(connection, "auto_vacuum")) == (1, 2)
 
 
@@ -67,10 +64,8 @@ def test_only_what_is_missing_is_run(connection: sqlite3.Connection, tmp_path: P
 def test_migrations_that_fail_halfway_leave_nothing_behind(connection: sqlite3.Connection, tmp_path: Path) -> None:
     version = pragma(connection, "user_version")
     tables = connection.execute("SELECT * FROM sqlite_master").fetchall()
-    good, bad = (
-        "CREATE TABLE good (a TEXT) STRICT;",
-        "CREATE TABLE half (a TEXT) STRICT; INSERT INTO nowhere VALUES (1);",
-    )
+    good = "CREATE TABLE good (a TEXT) STRICT;"
+    bad = "CREATE TABLE half (a TEXT) STRICT; INSERT INTO nowhere VALUES (1);"
 
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         schema.migrate(connection, tmp_path, [*schema.scripts(), good, bad])
@@ -86,7 +81,7 @@ async def test_a_file_of_a_newer_mailsvc_is_refused_and_left_alone(tmp_path: Pat
     newer.execute("PRAGMA user_version = 999")
     newer.close()
 
-    with pytest.raises(ConfigError, match="newer mailsvc .schema 999"):
+    with pytest.raises(ConfigError, match=r"newer mailsvc \(schema 999"):
         await open_outbox(f"sqlite:///{path}")
 
 
@@ -114,16 +109,17 @@ async def test_a_file_under_suspicion_that_is_sound_is_opened_and_cleared(tmp_pa
     assert not DatabaseFile(str(path)).suspect
 
 
+FROM_RECIPIENTS = "SEARCH recipient USING COVERING INDEX recipient_address"
 PAGES = {
     "all": (Page(), "SCAN mail"),  # from its newest on, up to the limit
     "after": (Page(after="x"), "SEARCH mail USING INTEGER PRIMARY KEY"),
     "status": (Page(status=Status.SENT), "SEARCH mail USING INDEX mail_status"),
     "provider": (Page(provider="alpha"), "SEARCH mail USING INDEX mail_provider"),
-    "to": (Page(to="ann@example.com"), "SEARCH recipient USING INDEX recipient_address"),
-    "to, after": (Page(to="ann@example.com", after="x"), "SEARCH recipient USING INDEX recipient_address"),
+    "to": (Page(to="ann@example.com"), FROM_RECIPIENTS),
+    "to, after": (Page(to="ann@example.com", after="x"), FROM_RECIPIENTS),
     "all of it": (
         Page("", Status.SENT, "ann@example.com", "alpha", "x"),
-        "SEARCH recipient USING INDEX recipient_address",
+        FROM_RECIPIENTS,
     ),
 }
 
