@@ -8,7 +8,7 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format system lock clean
+.PHONY: help run test check bench format system lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ check: $(DEV) ## lint, format check, types
 	@$(BIN)/ruff check --output-format concise .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(DEV) ## the benchmarks: ratios within one run; JSON to the file named by BENCH_JSON
+	@$(BIN)/python -m bench
 
 format: $(DEV) ## put the code into shape
 	@$(BIN)/ruff check --fix .
