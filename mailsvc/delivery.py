@@ -16,7 +16,7 @@ import structlog
 
 from .backoff import next_due
 from .config import Config
-from .errors import NotSent, StorageUnavailable, Unanswered
+from .errors import InvalidMail, NotSent, StorageUnavailable, Unanswered
 from .feed import Feed
 from .journal import Journal
 from .model import Mail, Message, Outcome, Status
@@ -117,6 +117,9 @@ class Courier:
         except StorageUnavailable as error:
             log.error("storage_trouble", mail=mail.id, error=str(error))
             return replace(mail, attempts=go.n)
+        except InvalidMail as error:
+            self._selector.finish(next_choice.flight, *self._told(_INTERRUPTED))
+            await self._journal.settle(_failed(go, self._clock(), str(error)))
         except Exception as error:
             log.exception("delivery_failed", mail=mail.id)
             self._selector.finish(next_choice.flight, *self._told(_INTERRUPTED))
@@ -270,6 +273,10 @@ class Courier:
 
 
 _INTERRUPTED = Result(Outcome.INTERRUPTED, "mailsvc was stopped while the provider was asked")
+
+
+def _failed(go: _Go, now: float, error: str) -> Settlement:
+    return Settlement(go.mail.id, 0, None, Status.FAILED, None, go.mail.rounds, now, error=error)
 
 
 async def _render(mail: Mail) -> Message:

@@ -21,9 +21,9 @@ LARGE = 32 * 1024  # characters; above it, rendering takes milliseconds and belo
 
 _EXTENSIONS = comrak.ExtensionOptions()
 _EXTENSIONS.table = _EXTENSIONS.autolink = _EXTENSIONS.strikethrough = True
-# Each level of nesting takes a character of its own, so a text with fewer of them than levels allowed is harmless.
-_OPENERS = b">*+-_~[!.)"  # the last two end the number of an ordered list
-_SAFELY_FEW = MAX_NESTING - 10  # a table adds levels that no opener of their own announces
+# What may begin a line inside of quotes and lists: their markers, of which each level takes one of its own.
+_LINE_START = re.compile(rb"^[ \t>*+\-0-9.)]+", re.MULTILINE)
+_TABLE_AND_MORE = 8  # levels that no marker announces: a table's, a paragraph's, a link's
 _TAG = re.compile(r"<(/?)(?!(?:br|hr|img|input)\b)[a-z]")
 
 _LAYOUT = """<!doctype html>
@@ -73,11 +73,17 @@ def render(mail: Mail) -> Message:
 
 
 def _plainly_harmless(content: str) -> bool:
-    """Whether the text is too short and too plain to go out of bounds; a few microseconds instead of a rendering."""
+    """Whether the text is too short and too plain to go out of bounds; microseconds instead of a rendering.
+
+    A quote or list takes a marker at the start of a line for each level (a list is two elements deep), emphasis takes a
+    pair of delimiters, a link or image a bracket.
+    """
     if len(content) > LARGE // 2:
         return False
     source = content.encode()
-    return len(source) - len(source.translate(None, _OPENERS)) < _SAFELY_FEW
+    markers = sum(len(start) - start.count(b" ") for start in _LINE_START.findall(source))
+    delimiters = source.count(b"*") + source.count(b"_") + source.count(b"~")
+    return 2 * markers + delimiters // 2 + source.count(b"[") + _TABLE_AND_MORE < MAX_NESTING
 
 
 def _bounded(content: str) -> str:

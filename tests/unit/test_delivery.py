@@ -270,6 +270,16 @@ async def test_a_fault_in_an_adapter_is_an_outcome_and_stops_nothing(tmp_path: P
     assert record.attempts[0].detail == "a fault in mailsvc's adapter: ZeroDivisionError"
 
 
+async def test_a_mail_that_cannot_be_rendered_any_more_has_failed_and_harms_no_provider(tmp_path: Path) -> None:
+    async with world(tmp_path, lambda name, mail: ACCEPTED) as here:
+        record = await here.go(await here.add(content="- " * 200 + "deep"))
+        states = [(candidate.state, candidate.score) for candidate in here.selector.survey(here.monotonic)]
+
+    assert (record.status, record.attempts) == (Status.FAILED, ())
+    assert "deep" in (record.error or "")
+    assert states == [("open", 50.0), ("open", 40.0), ("open", 30.0)]
+
+
 async def test_a_rate_limit_closes_the_provider_and_costs_it_no_health(tmp_path: Path) -> None:
     limited = Result(Outcome.RATE_LIMITED, "slow down", 429, retry_after=30.0)
 

@@ -1,11 +1,13 @@
 """Markdown becomes safe HTML, and hostile markdown is refused before it costs anything."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsvc.address import Mailbox
 from mailsvc.errors import InvalidMail
 from mailsvc.model import Mail, Message, OnUncertain
-from mailsvc.render import MAX_NESTING, check, render
+from mailsvc.render import MAX_NESTING, _bounded, _plainly_harmless, check, render
 
 
 def rendered(content: str | None = None, *, html: str | None = None, text: str | None = None) -> Message:
@@ -87,6 +89,8 @@ def test_templates_in_the_text_stay_text() -> None:
         (">" * 100_000, "too_large"),
         (">" * 3_000, "too_deep"),
         ("- " * 150 + "a", "too_deep"),
+        ("- " * 51 + "a", "too_deep"),
+        ("> - " * 40 + "a", "too_deep"),
         ("1. " * 150 + "a", "too_deep"),
         ("".join("  " * depth + "- a\n" for depth in range(150)), "too_deep"),
         ("*a _b " * 80 + "c" + "_ d*" * 80, "too_deep"),
@@ -115,3 +119,9 @@ def test_the_deepest_nesting_that_check_lets_through_renders() -> None:
     check(content)
 
     assert body(content).count("<blockquote>") == MAX_NESTING - 5
+
+
+@given(st.text(alphabet="> \t-+*_~[]()!1.)ab|\n", max_size=400))
+def test_what_passes_the_quick_look_is_within_the_bounds(content: str) -> None:
+    if _plainly_harmless(content):
+        assert _bounded(content) is not None

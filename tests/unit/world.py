@@ -90,10 +90,12 @@ class World:
         self.wall += seconds
         self.monotonic += seconds
 
-    async def add(self, policy: OnUncertain = OnUncertain.RESEND, sender: str = "shop@example.com") -> str:
+    async def add(
+        self, policy: OnUncertain = OnUncertain.RESEND, sender: str = "shop@example.com", content: str = "*hello*"
+    ) -> str:
         """A mail that is due now; its id."""
         to = (Mailbox("ann@example.com"), Mailbox("bob@example.com"))
-        mail = Mail(new_id(self.wall), self.wall, Mailbox(sender), to, "Hi", policy, content="*hello*")
+        mail = Mail(new_id(self.wall), self.wall, Mailbox(sender), to, "Hi", policy, content=content)
         (added,) = await self.outbox.add([Addition(mail, self.wall)])
         assert not isinstance(added, Exception)
         return added.id
