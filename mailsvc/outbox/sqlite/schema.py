@@ -15,10 +15,12 @@ NEEDS_SQLITE = (3, 37, 0)  # STRICT tables
 BUSY = 2000  # milliseconds to wait for a lock that another program, such as a backup, holds
 PAGE_SIZE = 8192
 
-PRAGMAS = f"""
-PRAGMA busy_timeout = {BUSY};
+FIRST_PRAGMAS = f"""
 PRAGMA page_size = {PAGE_SIZE};
 PRAGMA auto_vacuum = INCREMENTAL;
+"""
+PRAGMAS = f"""
+PRAGMA busy_timeout = {BUSY};
 PRAGMA foreign_keys = ON;
 PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -8192;
@@ -34,7 +36,8 @@ def prepare(connection: sqlite3.Connection, file: DatabaseFile) -> None:
     path = file.path
     try:
         connection.executescript(PRAGMAS)
-        _check_owner(connection, path)
+        if not _ours(connection, path):
+            connection.executescript(FIRST_PRAGMAS)
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise ConfigError([f"DATABASE_URL: the disk of {path} cannot hold a write-ahead log; use a local disk"])
         if file.suspect:
@@ -69,11 +72,13 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[str]) -
         raise
 
 
-def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+def _ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """False for a database that is empty yet."""
     stamp = connection.execute("PRAGMA application_id").fetchone()[0]
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if stamp != APPLICATION_ID and not (stamp == 0 and empty):
         raise ConfigError([f"DATABASE_URL: {path} is the database of another program"])
+    return not empty
 
 
 def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
