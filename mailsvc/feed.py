@@ -13,11 +13,15 @@ MAX_BEHIND = 1000  # items a slow listener may be behind before it loses the old
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that happened: `kind` is mail, attempt or provider; `subject` the mail's id or the provider's name."""
+    """One thing that happened: `kind` is mail, attempt or provider; `subject` the mail's id or the provider's name.
+
+    `number` counts all that was said, so that a listener can tell that it has missed something.
+    """
 
     kind: str
     subject: str
     data: dict[str, Any] = field(default_factory=dict)
+    number: int = field(default=0, compare=False)
 
 
 class Feed:
@@ -25,13 +29,15 @@ class Feed:
 
     def __init__(self) -> None:
         self._listeners: dict[str | None, set[asyncio.Queue[Item]]] = {None: set()}
+        self._number = 0
 
     def say(self, kind: str, subject: str, **data: Any) -> None:
         """Tell whoever listens to everything, or to this subject. Costs next to nothing when nobody does."""
+        self._number += 1
         for listener in (*self._listeners[None], *self._listeners.get(subject, ())):
             if listener.full():
                 listener.get_nowait()
-            listener.put_nowait(Item(kind, subject, data))
+            listener.put_nowait(Item(kind, subject, data, self._number))
 
     @contextmanager
     def listen(self, subject: str | None = None) -> Iterator[asyncio.Queue[Item]]:

@@ -8,11 +8,20 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from ..service import Service
-from .base import DISCARD, Handler, NoSuchRoute
+from . import rehearsal
+from .assets import Static, check_folders
+from .base import DISCARD, Handler
 from .email import Mails, OneMail
+from .events import Events
+from .frame import MailHtml, Preview
+from .login import Login, Logout
 from .openapi import describe
 from .ops import Healthz, Readyz
-from .providers import Pause, Providers, Resume
+from .page import NoSuchPage
+from .pages import Home, Inbox, MailPage
+from .parts import HealthPart, InboxPart, MailsPart, RequestsPart, ScoresPart, TimelinePart
+from .providers import Pause, Providers, Resume, Scores
+from .session import Sessions
 
 IDLE, BODY = 20.0, 20.0  # seconds until a silent connection is closed, and until a body must be there
 MAX_HEADER = 16 * 1024
@@ -32,24 +41,53 @@ class OpenApi(Handler):
 ROUTES: list[tuple[str, type[Handler]]] = [
     ("/email", Mails),
     ("/email/([^/]+)", OneMail),
+    ("/events", Events),
     ("/providers", Providers),
+    ("/providers/scores", Scores),
     ("/providers/([^/]+)/pause", Pause),
     ("/providers/([^/]+)/resume", Resume),
     ("/healthz", Healthz),
     ("/readyz", Readyz),
     ("/openapi.json", OpenApi),
 ]
+MAIL_ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+PAGES: list[tuple[str, type[Handler]]] = [
+    ("/", Home),
+    (f"/mail/{MAIL_ID}", MailPage),
+    (f"/mail/{MAIL_ID}/html", MailHtml),
+    ("/inbox", Inbox),
+    ("/preview", Preview),
+    ("/login", Login),
+    ("/logout", Logout),
+    (f"/parts/timeline/{MAIL_ID}", TimelinePart),
+    ("/parts/mails", MailsPart),
+    ("/parts/inbox", InboxPart),
+    ("/parts/health", HealthPart),
+    ("/parts/scores", ScoresPart),
+    ("/parts/requests", RequestsPart),
+    ("/rehearsal", rehearsal.Stage),
+    ("/rehearsal/providers/([a-z]+)", rehearsal.Turn),
+    ("/rehearsal/stream", rehearsal.Play),
+    ("/rehearsal/stream/stop", rehearsal.Stop),
+    ("/static/([0-9a-f]+)/(.+)", Static),
+]
 
 
 def make_app(service: Service) -> Application:
-    """The application. Requests are not logged one by one: mails, attempts and errors are."""
+    """The application. Requests are not logged one by one: mails, attempts and errors are.
+
+    Raises ConfigError where the files of the page are missing.
+    """
+    check_folders()
     parts = {"service": service}
-    routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES]
+    routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES + PAGES]
+    key = service.config.api_key
     return Application(
         routes,
-        default_handler_class=NoSuchRoute,
+        default_handler_class=NoSuchPage,
         default_handler_args=parts,
         log_function=lambda handler: None,
+        sessions=Sessions(key) if key else None,
     )
 
 

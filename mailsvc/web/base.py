@@ -28,6 +28,7 @@ from ..errors import (
     Unavailable,
 )
 from ..service import Service
+from .session import COOKIE, Sessions, given_token
 
 DISCARD = 32 * 1024 * 1024  # bytes of a body that is too large that are read and dropped, to be able to say so
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -106,6 +107,7 @@ class Handler(RequestHandler):
     def initialize(self, service: Service) -> None:
         """Called by Tornado before the method."""
         self.service = service
+        self.session: str | None = None
         service.requests += 1
         self._counted = True
         self._chunks: list[bytes] = []
@@ -144,24 +146,46 @@ class Handler(RequestHandler):
         return b"".join(self._chunks)
 
     def admit(self) -> None:
-        """Raise Problem unless the caller may come in: by key, or on an open loopback server from this machine."""
+        """Raise Problem unless the caller may come in: by key, by session, or from this machine if there is no key."""
         key = self.service.config.api_key
+        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
         if key is None:
             self._admit_local()
+        elif scheme.lower() != "bearer":
+            self._admit_session()
+        elif not hmac.compare_digest(given.strip().encode(), key.encode()):
+            raise _key_needed()
+
+    def _admit_session(self) -> None:
+        """A browser that has logged in. What it changes must come from a page of its own."""
+        sessions: Sessions = self.settings["sessions"]
+        self.session = sessions.check(self.get_cookie(COOKIE))
+        if self.session is None:
+            raise _key_needed()
+        if self.request.method in ("GET", "HEAD"):
             return
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
-            detail = "An API key is needed: send the header 'Authorization: Bearer KEY'."
-            raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
+        self.refuse_foreign_origin()
+        if not sessions.is_token(self.session, given_token(self.request.headers, self.body)):
+            raise Problem(403, "forbidden", "This form is not from here, or too old. Load the page again.")
+
+    def refuse_foreign_origin(self) -> None:
+        """Raise Problem if the request was made by a page of another site."""
+        origin = self.request.headers.get("Origin")
+        own = (self.request.host, urlsplit(self.service.config.public_url or "").netloc or self.request.host)
+        if origin is not None and urlsplit(origin).netloc not in own:
+            raise Problem(403, "forbidden", "Requests from pages of other sites are refused.")
 
     def _admit_local(self) -> None:
         """Without a key, the browser of this machine is the way in: no foreign page may use it."""
         host = urlsplit(f"//{self.request.host}")
         if host.hostname not in LOCAL_NAMES | {self.service.config.host}:
             raise Problem(403, "forbidden", "This server has no API key and answers only to localhost.")
-        origin = self.request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.host:
-            raise Problem(403, "forbidden", "This server has no API key and refuses requests from other sites.")
+        self.refuse_foreign_origin()
+
+    @property
+    def wants_html(self) -> bool:
+        """Whether a browser asks for a page, or sends a form of one."""
+        return "text/html" in self.request.headers.get("Accept", "")
 
     def send_json(self, value: Any, status: int = 200) -> None:
         """Answer with JSON."""
@@ -217,14 +241,9 @@ class Handler(RequestHandler):
         """No answer here is cached."""
 
 
-class NoSuchRoute(Handler):
-    """Every path that nothing serves."""
-
-    public = True
-
-    async def prepare(self) -> None:
-        """Raises Problem."""
-        raise Problem(404, "not_found", "There is nothing at this path. The API is described at /openapi.json.")
+def _key_needed() -> Problem:
+    detail = "An API key is needed: send the header 'Authorization: Bearer KEY'."
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
 
 
 def rfc3339(at: float | None) -> str | None:

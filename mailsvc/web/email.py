@@ -13,6 +13,8 @@ from ..outbox.base import Page
 from ..submission import parse
 from .base import Handler, invalid, rfc3339
 from .body import fields
+from .page import guard
+from .pages import submit
 
 WAIT, WAIT_MAX = 20.0, 60.0  # seconds
 LIMIT, LIMIT_MAX = 20, 100
@@ -26,7 +28,11 @@ class Mails(Handler):
     summary = "Send a mail; list mails"
 
     async def post(self) -> None:
-        """Accept a mail. The answer is sent only after it is on the disk."""
+        """Accept a mail. The answer is sent only after it is on the disk; a browser's form leads to the mail's page."""
+        if self.wants_html:
+            guard(self)
+            await submit(self)
+            return
         self.admit()
         headers = self.request.headers
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)

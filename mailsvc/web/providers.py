@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from ..selector import ProviderState
+from ..service import Service
 from ..tally import Count
 from .base import Handler, rfc3339
 
@@ -18,8 +19,19 @@ class Providers(Handler):
     async def get(self) -> None:
         """All providers, in the order of the configuration."""
         self.admit()
-        now, clock = time.monotonic(), time.time()
-        self.send_json([view(state, count, clock - now) for state, count in self.service.providers()])
+        self.send_json(rows(self.service))
+
+
+class Scores(Handler):
+    """`/providers/scores`."""
+
+    summary = "The score of each provider over the last quarter of an hour"
+
+    async def get(self) -> None:
+        """The times of the samples, and the scores at those times, null where a provider was not there."""
+        self.admit()
+        times, scores = self.service.history.series()
+        self.send_json({"at": [rfc3339(at) for at in times], "scores": scores})
 
 
 class Pause(Handler):
@@ -31,6 +43,9 @@ class Pause(Handler):
         """Pause it; may be repeated."""
         self.admit()
         self.service.pause(name)
+        if self.wants_html:
+            self.redirect("/#providers", status=303)
+            return
         self.send_json({"name": name, "state": "paused"})
 
 
@@ -43,8 +58,17 @@ class Resume(Handler):
         """Resume it; may be repeated."""
         self.admit()
         self.service.resume(name)
+        if self.wants_html:
+            self.redirect("/#providers", status=303)
+            return
         state = next(state.state for state, _ in self.service.providers() if state.name == name)
         self.send_json({"name": name, "state": state})
+
+
+def rows(service: Service) -> list[dict[str, Any]]:
+    """Every provider as the API shows it."""
+    offset = time.time() - time.monotonic()
+    return [view(state, count, offset) for state, count in service.providers()]
 
 
 def view(state: ProviderState, count: Count, offset: float) -> dict[str, Any]:
