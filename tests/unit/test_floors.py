@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
     {"__init__", "errors", "address", "model"},
-    {"selector", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
+    {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
     {"fetch", "config", "outcome", "journal"},
     {"delivery", "rehearsal"},

@@ -43,7 +43,7 @@ def benched(at=10.0):
     return selector, standing(selector, "a", at).until
 
 
-def spare(selector, now, mails=10):
+def spare(selector, now, mails=11):
     """Send mails elsewhere, so that a probe is earned."""
     for _ in range(mails):
         attempt(selector, "b", Verdict.OK, now)
@@ -150,14 +150,40 @@ def test_an_answer_overdue_counts_as_a_failure_until_it_is_resolved():
     assert score(selector, "a", 101.5) == 50
 
 
-def test_what_is_overdue_follows_the_times_the_provider_usually_takes():
+@pytest.mark.parametrize(
+    ("usual", "late"), [([0.02], 0.25), ([0.1], 0.5), ([0.4], 1.0), ([1.5], 1.5), ([2, 3], 5.2)], ids=str
+)
+def test_what_is_late_follows_the_times_the_provider_usually_takes(usual, late):
     selector = make()
-    for number in range(50):
-        attempt(selector, "a", Verdict.OK, 10 + number, took=2 + number % 2)
-    selector.start("a", 100)
+    for number in range(200):
+        attempt(selector, "a", Verdict.OK, 10 + number, took=usual[number % len(usual)])
+    selector.start("a", 1000)
 
-    assert selector.snapshot(103)[0].overdue == 0
-    assert selector.snapshot(106)[0].overdue == 1
+    assert selector.snapshot(1000 + 0.98 * late)[0].overdue == 0
+    assert selector.snapshot(1000 + 1.1 * late)[0].overdue == 1
+
+
+def test_late_answers_count_when_more_than_a_fifth_of_those_in_flight_is_late():
+    selector = make()
+    for number in range(19):
+        selector.start("a", 100 if number < 4 else 102)
+
+    assert score(selector, "a", 102) == pytest.approx(50 * 0.9**4)
+    selector.start("a", 102)
+    assert score(selector, "a", 102) == 50
+
+
+def test_a_provider_that_has_fallen_silent_gets_no_more_mails_until_answers_come():
+    selector = make({"a": 50})
+    flights = [selector.start("a", 100) for _ in range(15)]
+    assert selector.pick(102) == "a"
+    flights.append(selector.start("a", 100))
+
+    assert selector.pick(102) is None
+    assert state(selector, "a", 102) == "full"
+    assert standing(selector, "a", 102).reason == "16 answers overdue; gets no more mails until some have come"
+    selector.finish(flights[0], Verdict.OK, 103)
+    assert selector.pick(103) == "a"
 
 
 def test_the_overdue_count_stops_at_22():
@@ -207,15 +233,33 @@ def test_a_success_slower_than_five_seconds_counts_as_a_failure():
     assert (health(selector, "a", 100), health(selector, "b", 100)) == (1, 0.9)
 
 
-def test_from_a_nearly_dead_provider_a_slow_success_is_good_news():
+def test_a_slow_success_of_the_only_provider_lowers_its_score_and_nothing_else():
+    selector = make({"a": 50})
+    for number in range(100):
+        attempt(selector, "a", Verdict.OK, 100 + number, took=9)
+
+    assert health(selector, "a", 200) == 0.2
+    assert state(selector, "a", 200) == "open"
+    assert selector.pick(200) == "a"
+
+
+def test_a_slow_success_ends_the_bench_of_the_only_provider():
     selector = make({"a": 50})
     for number in range(16):
         attempt(selector, "a", Verdict.SERVER_ERROR, 100 + number)
-    before = health(selector, "a", 120)
-    attempt(selector, "a", Verdict.OK, 120, took=9)
+    until = standing(selector, "a", 115).until
+    for number in range(3):
+        attempt(selector, "a", Verdict.OK, until + 10 * number + 9.5, took=9)
 
-    assert before < 0.2
-    assert health(selector, "a", 120) == 0.9 * before + 0.1
+    assert state(selector, "a", until + 30) == "open"
+
+
+def test_a_slow_provider_is_benched_when_another_one_is_better():
+    selector = make()
+    for number in range(3):
+        attempt(selector, "a", Verdict.OK, 100 + number, took=9)
+
+    assert state(selector, "a", 103) == "benched"
 
 
 # 4. Too many requests.
@@ -411,9 +455,9 @@ def test_only_one_mail_at_a_time_probes():
     assert selector.pick(until) == "a"
 
 
-def test_a_probe_is_earned_by_ten_mails_sent_elsewhere():
+def test_a_probe_is_earned_by_its_failover_and_ten_mails_sent_elsewhere():
     selector, until = benched()
-    spare(selector, until, mails=9)
+    spare(selector, until, mails=10)
     before = selector.pick(until)
     spare(selector, until, mails=1)
 
@@ -552,14 +596,17 @@ def test_a_failure_while_room_is_limited_makes_it_grow_slowly():
     assert 8 <= len(fill(selector, now + 6)) <= 10
 
 
-def test_lifted_room_forgets_how_often_the_provider_was_benched():
-    selector, now = recovered()
-    for number in range(40):
-        attempt(selector, "a", Verdict.OK, now + number / 10)
-    for number in range(8):
-        attempt(selector, "a", Verdict.SERVER_ERROR, now + 10 + number / 10)
+def test_five_minutes_on_the_field_are_enough_to_forget_how_often_the_provider_was_benched():
+    spans = []
+    for quiet in (10, 310):
+        selector, now = recovered()
+        for number in range(40):
+            attempt(selector, "a", Verdict.OK, now + number / 10)
+        for number in range(4):
+            attempt(selector, "a", Verdict.SERVER_ERROR, now + quiet + number / 10)
+        spans.append(standing(selector, "a", now + quiet + 0.4).until - now - quiet - 0.3)
 
-    assert standing(selector, "a", now + 10.7).until - now - 10.7 < 6.1
+    assert spans == [pytest.approx(10, rel=0.21), pytest.approx(5, rel=0.21)]
 
 
 # 11 to 13. Who is picked when nobody is well.
@@ -591,6 +638,22 @@ def test_when_everybody_is_dead_mails_wait_but_probes_go_on():
     assert selector.pick(until) == "a"
     selector.start("a", until)
     assert selector.pick(until) == "b"
+
+
+def test_when_nobody_else_may_be_asked_a_benched_provider_is_tried_early():
+    selector, until = benched(at=100)
+    for _ in range(3):
+        spare(selector, until)
+        attempt(selector, "a", Verdict.SERVER_ERROR, until, took=0)
+        begun, until = until, standing(selector, "a", until).until
+    for number in range(16):
+        attempt(selector, "a", Verdict.SERVER_ERROR, begun + 1 + number / 100)
+
+    assert until - begun > 30
+    assert selector.pick(begun + 14.9, {"b"}) is None
+    assert selector.pick(begun + 15, {"b"}) == "a"
+    assert selector.pick(begun + 15) == "b"
+    assert selector.start("a", begun + 15).probe
 
 
 def test_a_refused_key_is_never_the_last_resort():
