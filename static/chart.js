@@ -3,6 +3,7 @@ import { ask } from "./http.js";
 import { look } from "./live.js";
 
 const SPAN = 900; // s
+const LEAST = 120; // s
 const EVERY = 2000; // ms between two points
 const HEIGHT = 190;
 const DASHES = [[], [8, 4], [2.5, 3.5], [10, 3, 2, 3], [5, 2], [1, 2]];
@@ -59,15 +60,22 @@ function options(place, names, top) {
   return {
     width: place.clientWidth,
     height: HEIGHT,
+    padding: [6, 8, 0, 0],
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { range: () => [Date.now() / 1000 - SPAN, Date.now() / 1000] }, y: { range: [0, top * 1.06] } },
+    scales: { x: { range: span }, y: { range: [0, top * 1.06] } },
     axes: [
-      { ...axis, grid: { show: false }, values: minutes },
+      { ...axis, grid: { show: false }, values: minutes, incrs: [60, 120, 300], size: 24, gap: 6 },
       { ...axis, grid, size: 30, gap: 4 },
     ],
     series: [{}, ...names.map((_, number) => line(number))],
   };
+}
+
+/** From the first sample, but neither more than what is kept nor so little that two points fill it. */
+function span(_, first) {
+  const now = Date.now() / 1000;
+  return [Math.max(now - SPAN, Math.min(first ?? now, now - LEAST)), now];
 }
 
 /** The look of a line is that of its key beside the provider's name. */

@@ -19,7 +19,13 @@ EXAMPLE = {
     "to": "ann@example.com",
     "to_name": "Ann Lee",
     "subject": "Your order has shipped",
-    "content": "Hello **Ann**,\n\nit is on its way: [track it](https://example.com/1042).\n\n- a teapot\n- two cups\n",
+    "content": """Hello **Ann**,
+
+your order is on its way: [track it](https://example.com/1042).
+
+- one teapot
+- two cups
+""",
 }
 _UNSEEN = re.compile(r"[\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")
 ONCE = (

@@ -19,7 +19,7 @@ async def health(service: Service) -> tuple[bool, str]:
     asked = sum(state in ASKED for state in states)
     noun = "provider" if len(states) == 1 else "providers"
     if asked == len(states):
-        return False, f"all {asked} providers open" if asked > 1 else "provider open"
+        return False, f"all {asked} providers open" if asked > 1 else f"{next(iter(service.config.providers))} is open"
     if asked:
         return True, f"{asked} of {len(states)} {noun} open"
     return True, "no provider open: mail waits" if len(states) > 1 else "the only provider is not open: mail waits"

@@ -27,7 +27,7 @@ from .providers import rows
 from .rehearsal import stage
 from .story import steps
 
-ROWS = 15  # mails in a list
+ROWS = 10  # mails in a list
 VIEWS = ("html", "text", "headers", "source")
 
 
@@ -177,9 +177,9 @@ def told(service: Service, record: Record | None) -> dict[str, Any]:
 async def kept(service: Service) -> Sequence[Record]:
     """The newest mails that a provider kept that sends nothing."""
     if service.rehearsal:
-        found = await service.list(Wanted(status=Status.SENT, limit=3 * ROWS))
+        found = await service.list(Wanted(status=Status.SENT, limit=5 * ROWS))
         return [record for record in found if record.provider in service.config.providers]
-    return await service.list(Wanted(provider="capture", limit=3 * ROWS))
+    return await service.list(Wanted(provider="capture", limit=5 * ROWS))
 
 
 async def message(handler: Handler, record: Record) -> dict[str, Any]:
