@@ -6,10 +6,12 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import wraps
 from importlib import import_module
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,12 +20,25 @@ from .config import Config
 from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken
 from .rehearsal import prepared
 
+if TYPE_CHECKING:
+    from .remote import Remote
+
 FAILED, UNTRUSTED, TRY_LATER, BAD_CONFIG = 1, 74, 75, 78
 
 
-class _Commands(click.Group):
-    """`serve` is the default; a command's module is imported when it is called."""
+class _Defaulting(click.Group):
+    """A group that runs one of its commands when none is named."""
 
+    default = "list"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or [self.default])
+
+
+class _Commands(_Defaulting):
+    """The commands; the module of a lazy one is imported when it is called."""
+
+    default = "serve"
     lazy = {"simulate": ("mailsvc.simulate.cli", "simulate")}  # noqa: RUF012 - click's classes are not dataclasses
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -35,11 +50,6 @@ class _Commands(click.Group):
             command: click.Command = getattr(import_module(module), name)
             return command
         return super().get_command(ctx, cmd_name)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
-            args = ["serve"]
-        return super().parse_args(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,17 +95,39 @@ def serve(demo: bool) -> None:
         sys.exit(asyncio.run(run(config)))
 
 
+def _remote(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that asks a running server; the command gets a `remote`."""
+
+    @click.option("--url", envvar="MAILSVC_URL", default="http://127.0.0.1:8080", show_default=True, help="The server.")
+    @click.option("--key", envvar="MAILSVC_API_KEY", help="The API key; better given by MAILSVC_API_KEY.")
+    @wraps(command)
+    def wrapped(url: str, key: str | None, **options: Any) -> None:
+        from .remote import Remote
+
+        sys.exit(command(Remote(url, key), **options))
+
+    return wrapped
+
+
 @cli.command()
 @click.argument("to", nargs=-1, required=True)
 @click.option("-s", "--subject", required=True, help="One line.")
 @click.option("-c", "--content", help="Markdown; without it, the standard input is read.")
 @click.option("--from", "sender", help="The sender; default: what the server is configured with.")
-@click.option("--url", envvar="MAILSVC_URL", default="http://127.0.0.1:8080", show_default=True, help="The server.")
-@click.option("--key", envvar="MAILSVC_API_KEY", help="The API key; better given by MAILSVC_API_KEY.")
 @click.option("--idempotency-key", help="Makes it safe to repeat the command.")
 @click.option("--wait", is_flag=True, help="Wait until the mail has left the queue and print what happened.")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-def send(**options: Any) -> None:
+@_remote
+def send(
+    remote: Remote,
+    to: tuple[str, ...],
+    subject: str,
+    content: str | None,
+    sender: str | None,
+    idempotency_key: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
     """Send a mail through a running server.
 
     \b
@@ -103,9 +135,59 @@ def send(**options: Any) -> None:
       mailsvc send ann@example.com -s Hello -c '**It works.**' --wait
       echo '# Report' | mailsvc send ann@example.com bob@example.com -s Report
     """
-    from .client import send as run
+    mail: dict[str, Any] = {"to": list(to), "subject": subject, "content": content or sys.stdin.read()}
+    return remote.send(mail | ({"from": sender} if sender else {}), idempotency_key, wait, as_json)
 
-    sys.exit(run(**options))
+
+@cli.group(cls=_Defaulting)
+def providers() -> None:
+    """How the providers of a running server stand; pause and resume one.
+
+    \b
+    Examples:
+      mailsvc providers                           the same as: mailsvc providers list
+      mailsvc providers pause sendgrid
+      mailsvc providers resume sendgrid
+    """
+
+
+@providers.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
+@_remote
+def list_providers(remote: Remote, as_json: bool) -> int:
+    """Score, state and why.
+
+    \b
+    Example:
+      mailsvc providers list --url https://mail.example.com
+    """
+    return remote.providers(as_json)
+
+
+@providers.command()
+@click.argument("name")
+@_remote
+def pause(remote: Remote, name: str) -> int:
+    """Ask this provider nothing until it is resumed; survives a restart.
+
+    \b
+    Example:
+      mailsvc providers pause sendgrid
+    """
+    return remote.set_provider(name, "pause")
+
+
+@providers.command()
+@click.argument("name")
+@_remote
+def resume(remote: Remote, name: str) -> int:
+    """Ask a paused provider again, and a benched one at once.
+
+    \b
+    Example:
+      mailsvc providers resume sendgrid
+    """
+    return remote.set_provider(name, "resume")
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def _plainly_harmless(content: str) -> bool:
     if len(content) > LARGE // 2:
         return False
     source = content.encode()
-    markers = sum(len(start) - start.count(b" ") for start in _LINE_START.findall(source))
+    markers: int = sum(len(start) - start.count(b" ") for start in _LINE_START.findall(source))
     delimiters = source.count(b"*") + source.count(b"_") + source.count(b"~")
     return 2 * markers + delimiters // 2 + source.count(b"[") + _TABLE_AND_MORE < MAX_NESTING
 

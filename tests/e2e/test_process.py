@@ -1,6 +1,7 @@
 """Starting, refusing to start, and ending without losing anything."""
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -91,7 +92,7 @@ async def test_two_interrupts_end_it_at_once(tmp_path: Path) -> None:
     assert code == 130
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("send", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("send", "--help"), ("providers", "--help")])
 async def test_help_has_examples(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, out, _ = await run(tmp_path, *arguments)
 
@@ -115,6 +116,24 @@ async def test_send_sends_and_prints_what_became_of_it(tmp_path: Path) -> None:
         assert words in sent[1]
     assert "to[0]: must be an address" in wrong[2]
     assert "Is the server running?" in silent[2]
+
+
+async def test_providers_are_shown_paused_and_resumed_by_the_command_line(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY="k" * 32) as service:
+        settings = {"MAILSVC_URL": service.url, "MAILSVC_API_KEY": "k" * 32}
+        paused = await run(tmp_path, "providers", "pause", "capture", **settings)
+        shown = await run(tmp_path, "providers", **settings)
+        resumed = await run(tmp_path, "providers", "resume", "capture", **settings)
+        as_json = await run(tmp_path, "providers", "list", "--json", **settings)
+        unknown = await run(tmp_path, "providers", "pause", "nobody", **settings)
+        no_key = await run(tmp_path, "providers", MAILSVC_URL=service.url)
+
+    assert [answer[0] for answer in (paused, shown, resumed, as_json, unknown, no_key)] == [0, 0, 0, 0, 1, 1]
+    assert (paused[1], resumed[1]) == ("capture is paused\n", "capture is open\n")
+    assert "paused by hand" in shown[1]
+    assert json.loads(as_json[1])[0]["state"] == "open"
+    assert "there is capture" in unknown[2]
+    assert "API key" in no_key[2]
 
 
 async def test_a_slow_client_is_cut_off_and_harms_nobody(tmp_path: Path) -> None:

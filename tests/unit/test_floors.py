@@ -15,7 +15,7 @@ FLOORS = [
     {"drain"},
     {"service"},
     {"web"},
-    {"serve", "client", "logs"},
+    {"serve", "remote", "logs"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,110 @@
+"""What the command line asks a running server, and the answers as a person reads them."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+OK, FAILED = 0, 1
+TIMEOUT = 70.0  # seconds; the server answers a waiting request after 60 at the latest
+BAD = ("failed", "rejected", "bounced", "expired", "canceled", "suppressed")
+
+
+class Remote:
+    """A running server at `url`, and the key to it."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise click.BadParameter("must start with http:// or https://", param_hint="--url")
+        self.url = url.rstrip("/")
+        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def send(self, mail: dict[str, Any], idempotency_key: str | None, wait: bool, as_json: bool) -> int:
+        """Send a mail, print what happened, return the exit code."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        status, answer = self._call("POST", "/email", mail, headers)
+        if status == 202 and wait:
+            status, answer = self._call("GET", f"/email/{answer['id']}?wait=settled&timeout=60")
+        if _failed(status, answer, as_json):
+            return FAILED
+        short = f"{answer['status']}  {answer['id']}"
+        click.echo(json.dumps(answer, indent=2) if as_json else _timeline(answer) if wait else short)
+        return FAILED if answer["status"] in BAD else OK
+
+    def providers(self, as_json: bool) -> int:
+        """Print how each provider stands."""
+        status, answer = self._call("GET", "/providers")
+        if _failed(status, answer, as_json):
+            return FAILED
+        click.echo(json.dumps(answer, indent=2) if as_json else _provider_table(answer))
+        return OK
+
+    def set_provider(self, name: str, action: str) -> int:
+        """`pause` or `resume` a provider."""
+        status, answer = self._call("POST", f"/providers/{quote(name, safe='')}/{action}")
+        if _failed(status, answer, as_json=False):
+            return FAILED
+        click.echo(f"{answer['name']} is {answer['state']}")
+        return OK
+
+    def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and JSON of the answer; status 0 when there is none."""
+        asked = self._headers | (headers or {}) | ({"Content-Type": "application/json"} if body is not None else {})
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.url + path, data, asked, method=method)  # noqa: S310 - checked above
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - checked above
+                return response.status, _value(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _value(error.read())
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", error)
+            hint = "Is the server running? Start it with: mailsvc serve"
+            return 0, {"detail": f"No answer from {self.url}: {reason}. {hint}"}
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {"detail": "The answer is not from mailsvc: is the URL right?", "status": "unknown"}
+
+
+def _failed(status: int, answer: Any, as_json: bool) -> bool:
+    """Whether there is no good answer; says so."""
+    if 200 <= status < 300 and "detail" not in answer:
+        return False
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    lines = [str(answer.get("detail", "failed"))]
+    lines += [f"  {fault['field']}: {fault['message']}" for fault in answer.get("errors", [])]
+    click.echo("\n".join(lines), err=True)
+    return True
+
+
+def _provider_table(providers: list[dict[str, Any]]) -> str:
+    rows = [("provider", "score", "of", "state", "in flight", "sent", "failed", "why")]
+    for p in providers:
+        counts = (str(p["in_flight"]), str(p["sent"]), str(p["failed"]))
+        why = p["reason"] or (f"last error: {p['last_error']}" if p["last_error"] else "")
+        rows.append((p["name"], f"{p['score']:.1f}", f"{p['base_score']:g}", p["state"], *counts, why))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(r, widths, strict=True)).rstrip() for r in rows)
+
+
+def _timeline(mail: dict[str, Any]) -> str:
+    lines = [f"{mail['created_at']}  accepted   {mail['id']}"]
+    for attempt in mail["attempts"]:
+        said = f": {attempt['detail']}" if attempt["detail"] else ""
+        outcome = attempt["outcome"] or "running"
+        lines.append(f"{attempt['started_at']}  attempt {attempt['n']}  {attempt['provider']} {outcome}{said}")
+    lines.append(f"{mail['updated_at']}  {mail['status']}" + (f"       {mail['error']}" if mail["error"] else ""))
+    if mail["status"] == "queued" and mail["due_at"]:
+        lines.append(f"{mail['due_at']}  next try")
+    return "\n".join(lines)
