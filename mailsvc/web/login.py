@@ -37,7 +37,7 @@ class Login(Page):
             self.set_header("Retry-After", str(wait))
             self._show(429, target, fault=f"That were too many wrong keys. Try again in {wait} s.")
         elif sessions.is_key(fields.get("key", [""])[0].strip()):
-            keep(self, sessions.begin(), LIFE)
+            keep(self, sessions.begin())
             self.redirect(target, status=303)
         else:
             self.set_header("WWW-Authenticate", 'Bearer realm="mailsvc"')
@@ -56,16 +56,16 @@ class Logout(Page):
         sessions: Sessions | None = self.settings["sessions"]
         if sessions and self.session:
             sessions.end(self.session)
-        keep(self, "", 0)
+        self.clear_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         self.redirect("/login", status=303)
 
 
-def keep(handler: Handler, cookie: str, seconds: int) -> None:
+def keep(handler: Handler, cookie: str) -> None:
     """Have the browser keep the cookie. Scripts never see it, and no other site's page can send it."""
     config = handler.service.config
     forwarded = handler.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
     secure = "https" in (forwarded, handler.request.protocol) or (config.public_url or "").startswith("https://")
-    handler.set_cookie(COOKIE, cookie, path="/", max_age=seconds, httponly=True, secure=secure, samesite="Strict")
+    handler.set_cookie(COOKIE, cookie, path="/", max_age=LIFE, httponly=True, secure=secure, samesite="Strict")
 
 
 def _local(target: str) -> str:
