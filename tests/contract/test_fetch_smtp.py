@@ -190,9 +190,12 @@ async def test_a_server_that_goes_before_the_message_is_not_sent(stage: str, act
 
 @pytest.mark.parametrize("stage", ["connect", "ehlo", "mail", "rcpt", "data"])
 async def test_silence_before_the_message_is_not_sent(stage: str) -> None:
+    began = asyncio.get_running_loop().time()
     async with MailSink({stage: "hang"}) as sink:
         with pytest.raises(NotSent, match=r"no (connection|answer) within 0\.2 s"):
             await submit(transaction(sink.port), seconds=0.2)
+
+    assert asyncio.get_running_loop().time() - began < 5
 
 
 @pytest.mark.parametrize("action", ["close", "reset"])
@@ -204,8 +207,8 @@ async def test_a_server_that_goes_after_the_message_is_unanswered(action: str) -
 
 async def test_silence_after_the_message_is_unanswered() -> None:
     async with MailSink({"content": "hang"}) as sink:
-        with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
-            await submit(transaction(sink.port), seconds=0.2)
+        with pytest.raises(Unanswered, match="no answer within 1 s"):
+            await submit(transaction(sink.port), seconds=1)
 
 
 async def test_a_server_that_does_not_speak_smtp_is_not_sent() -> None:
@@ -245,7 +248,7 @@ async def test_no_reason_shows_what_the_server_said() -> None:
 async def test_cancellation_passes_through_and_drops_the_connection() -> None:
     async with MailSink({"content": "hang"}) as sink:
         task = asyncio.create_task(submit(transaction(sink.port)))
-        while "content" not in sink.commands:  # noqa: ASYNC110 - the sink tells nobody
+        while "content" not in sink.commands:
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -231,7 +231,7 @@ def check_safe(found: Provider, result: Result) -> None:
 def test_a_secret_that_the_provider_repeats_is_masked(name: str, status: int) -> None:
     found = provider(name)
     for secret in found.secrets():
-        for padding in ("", "x" * (MAX_DETAIL - 20)):
+        for padding in ("", *["x" * length for length in range(MAX_DETAIL - 60, MAX_DETAIL, 6)]):
             words = f"{padding} the key {secret} is wrong {secret}"
             for document in (
                 {"errors": [{"message": words, "field": words}]},
@@ -242,7 +242,7 @@ def test_a_secret_that_the_provider_repeats_is_masked(name: str, status: int) ->
             ):
                 result = found.read(response(status, json.dumps(document).encode(), x_message_id=words), MESSAGE)
                 check_safe(found, replace(result, provider_message_id=None))
-                assert not result.detail.endswith(secret[:10])
+                assert secret[:8] not in result.detail  # nor a part of it at the end
 
 
 @every_http

@@ -49,6 +49,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._fake.opened += 1
         self._fake.connections.add(self)
+        if self._fake.over:  # accepted in the last instant
+            self.abort()
+            return
         fault = self._fake.faults.strike(None, accept=True)
         if fault is not None:
             self._act(fault)

@@ -41,6 +41,7 @@ class FakeProvider:
         self.endpoints: list[Endpoint] = [kind((keys or {}).get(kind.name)) for kind in ENDPOINTS]
         self.trapped = 0  # requests that followed a redirect
         self.opened = 0  # connections so far
+        self.over = False
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._waiting: list[asyncio.Future[None]] = []
@@ -58,6 +59,7 @@ class FakeProvider:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
+        self.over = True
         self._server.close()
         for connection in list(self.connections):
             connection.abort()

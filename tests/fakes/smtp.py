@@ -62,6 +62,7 @@ class MailSink:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._over = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.get_running_loop().create_server(
@@ -72,6 +73,7 @@ class MailSink:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
+        self._over = True
         self._server.close()
         await asyncio.gather(*[connection.end() for connection in list(self._connections)])
         await self._server.wait_closed()
@@ -88,8 +90,10 @@ class MailSink:
             loop=asyncio.get_running_loop(),
         )
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
         self._connections.add(connection)
+        if self._over:  # accepted in the last instant
+            transport.abort()
 
     def closed(self, connection: _Connection) -> None:
         self._connections.discard(connection)
@@ -133,7 +137,7 @@ class _Connection(SMTP):
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._sink.opened(self)
+        self._sink.opened(self, transport)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

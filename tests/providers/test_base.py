@@ -1,5 +1,7 @@
 """What the base does for all providers: waiting times, and texts that are safe to keep."""
 
+import time
+
 import pytest
 
 from mailsvc.providers.base import Response, describe, from_json, one_line, retry_after, seconds_until
@@ -36,6 +38,18 @@ from tests.providers.cases import AT
 )
 def test_a_time_to_wait_is_seconds_a_date_or_an_epoch(value: str | None, seconds: float | None) -> None:
     assert seconds_until(value, AT) == seconds
+
+
+def test_a_date_without_a_zone_is_universal_time_wherever_the_server_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        seconds = seconds_until("Tue, 14 Nov 2023 22:13:50 -0000", AT)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert seconds == 30
 
 
 def test_retry_after_goes_before_other_headers_and_an_unusable_one_is_passed_over() -> None:

@@ -96,6 +96,9 @@ CASES = [
     Case("RCPT 550 and 450", all_refused((550, "5.1.1 unknown"), (450, "4.2.0 later")), Outcome.RATE_LIMITED, 10),
     Case("RCPT 554, policy", all_refused((554, "5.7.1 listed at a block list")), Outcome.REFUSED),
     Case("RCPT 554, no relaying", all_refused((554, "5.7.1 Relay access denied")), Outcome.UNAUTHORIZED),
+    Case(
+        "RCPT 550, a relay knows nobody", all_refused((550, "5.1.1 unknown at relay.test")), Outcome.RECIPIENT_REFUSED
+    ),
     Case("RCPT 550, no relaying", all_refused((550, "relaying denied")), Outcome.UNAUTHORIZED),
     Case("RCPT 530", all_refused((530, "5.7.0 log in first")), Outcome.UNAUTHORIZED),
     # The message.
@@ -251,9 +254,13 @@ def test_the_message_is_the_same_every_time() -> None:
     assert build() == build()
 
 
-def test_all_bytes_are_ascii_and_all_lines_end_with_crlf_and_are_short() -> None:
-    long = replace(MESSAGE, text="ä" * 5000 + "\rlone\nlone\r\n" + "x" * 5000, html="<p>" + "y" * 5000)
-    data = build(long)
+LONG_LINES = replace(MESSAGE, text="ä" * 5000 + "\rlone\nlone\r\n" + "x" * 5000, html="<p>" + "y" * 5000)
+LONG_WORDS = replace(MESSAGE, subject="x" * 998, to=(Mailbox("c@d.test", "y" * 255), Mailbox("e@f.test", "ä" * 255)))
+
+
+@pytest.mark.parametrize("message", [MESSAGE, LONG_LINES, LONG_WORDS], ids=["usual", "long lines", "long words"])
+def test_all_bytes_are_ascii_and_all_lines_end_with_crlf_and_are_short(message: Message) -> None:
+    data = build(message)
 
     data.decode("ascii")
     lines = data.split(b"\r\n")
