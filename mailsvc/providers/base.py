@@ -53,7 +53,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class SmtpRequest:
-    """One SMTP transaction. `security` is `tls` (from the first byte), `starttls` (required) or `plain`."""
+    """One SMTP transaction. `security`: `tls` (from the first byte), `starttls` (required), `plain`. `data`: CRLF lines."""
 
     host: str
     port: int
@@ -167,12 +167,11 @@ class Provider(ABC):
     def read(self, answer: Answer, message: Message) -> Result:
         """What the answer to that request means: the provider's own judgement, with its texts made safe to keep."""
         result = self.judge(answer, message)
-        identifier = one_line(result.provider_message_id or "")[:MAX_MESSAGE_ID]
         return replace(
             result,
             detail=self._safe(result.detail),
             http_status=answer.status if isinstance(answer, Response) else None,
-            provider_message_id=identifier or None,
+            provider_message_id=one_line(result.provider_message_id or "")[:MAX_MESSAGE_ID] or None,
             refused={address: self._safe(reason) for address, reason in result.refused.items()},
         )
 
@@ -187,9 +186,8 @@ class Provider(ABC):
     def _safe(self, text: str) -> str:
         """One line without secrets. Masked before it is cut, so that no half of a key survives at the end."""
         text = one_line(text)
-        for secret in sorted(self.secrets(), key=len, reverse=True):
-            if len(secret) >= _MIN_SECRET:
-                text = text.replace(secret, "***")
+        for secret in sorted((word for word in self.secrets() if len(word) >= _MIN_SECRET), key=len, reverse=True):
+            text = text.replace(secret, "***")
         return text[:MAX_DETAIL]
 
 
@@ -253,8 +251,10 @@ class HttpProvider(Provider):
 
 
 def describe(status: int, text: str | bytes) -> str:
-    """`503: the provider's own words`, for `detail`."""
+    """`503: the provider's own words`, for `detail`; of a page, what a browser would show."""
     words = one_line(text)
+    if words.startswith("<"):
+        words = one_line(re.sub(r"<[^<>]*>", " ", words))
     return f"{status}: {words}" if words else f"answered {status}"
 
 

@@ -163,6 +163,14 @@ async def test_an_endless_answer_is_cut_at_the_limit_and_its_connection_dropped(
     assert (answer.status, len(answer.body), answer.complete) == (202, MAX_ANSWER, True)
 
 
+async def test_a_huge_answer_is_cut_and_the_next_request_has_a_connection_of_its_own() -> None:
+    async with FakeProvider() as fake, fetcher() as fetch:
+        fake.fault("huge", size=20 * MAX_ANSWER, times=1)
+        first, second = await fetch(post(fake.url)), await fetch(post(fake.url))
+
+    assert (len(first.body), second.status, fake.opened) == (MAX_ANSWER, 202, 2)
+
+
 async def test_a_large_body_arrives_whole() -> None:
     body = BODY + b" " * 3 * LARGE
     async with FakeProvider() as fake, fetcher() as fetch:
@@ -321,6 +329,16 @@ async def test_an_answer_that_is_no_http_is_unanswered_and_never_the_providers_4
     async with answering(raw) as port:
         with pytest.raises(Unanswered):
             await send(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(("kind", "size"), [("garbage", 0), ("flood", 20_000)])
+async def test_a_provider_that_stopped_speaking_http_is_unanswered(kind: str, size: int) -> None:
+    async with FakeProvider() as fake:
+        fake.fault(kind, size=size, accepted=True)
+        with pytest.raises(Unanswered, match="not HTTP"):
+            await send(fake.url)
+
+    assert fake.accepted("m1") == 1
 
 
 async def test_a_kept_connection_that_closes_at_the_wrong_instant_is_unanswered_and_nothing_is_sent_again() -> None:

@@ -77,8 +77,17 @@ def test_a_text_becomes_one_line_that_can_be_stored(text: str | bytes, line: str
 
 
 def test_an_answer_is_described_by_its_status_and_its_words() -> None:
-    assert describe(503, b"<b>down</b>\n") == "503: <b>down</b>"
-    assert describe(503, " ") == "answered 503"
+    assert describe(503, b"at 1 < 2\n") == "503: at 1 < 2"
+    assert describe(503, b"<html>\n<h1>Bad  Gateway</h1><hr></html>") == "503: Bad Gateway"
+    assert describe(503, b"<html></html>") == describe(503, " ") == "answered 503"
+
+
+def test_describing_a_hostile_page_takes_no_time() -> None:
+    began = time.process_time()
+    describe(503, b"<" * 65_536)
+    describe(503, b"<a" * 32_768)
+
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(("body", "value"), [(b'{"a":[1]}', {"a": [1]}), (b"", None), (b"{", None), (b"\xff", None)])
