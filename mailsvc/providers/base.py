@@ -53,7 +53,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class SmtpRequest:
-    """One SMTP transaction. `security`: `tls` (from the first byte), `starttls` (required), `plain`. `data`: CRLF lines."""
+    """One transaction. `security`: `tls` (from the first byte), `starttls` (required), `plain`. `data` has CRLF lines."""
 
     host: str
     port: int
