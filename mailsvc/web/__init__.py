@@ -70,6 +70,7 @@ PAGES: list[tuple[str, type[Handler]]] = [
     ("/rehearsal/stream", rehearsal.Play),
     ("/rehearsal/stream/stop", rehearsal.Stop),
     ("/static/([0-9a-f]+)/(.+)", Static),
+    ("/favicon.ico", Static),
 ]
 
 

@@ -76,11 +76,11 @@ def check_folders() -> None:
 
 
 class Static(Handler):
-    """`/static/<version>/<name>`."""
+    """`/static/<version>/<name>`, and the icon where browsers look for it by themselves."""
 
     public = True
 
-    async def get(self, version: str, name: str) -> None:
+    async def get(self, version: str = "", name: str = "icon.svg") -> None:
         """A file. One of another version is still served, as it is now, and not kept."""
         asset = assets().get(name)
         if asset is None:

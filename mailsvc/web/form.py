@@ -74,10 +74,10 @@ def given(handler: Handler) -> tuple[dict[str, Any], str]:
 
 
 def requests(handler: Handler, values: Mapping[str, str]) -> dict[str, str]:
-    """The same mail as a request that can be copied: curl, Python and JavaScript."""
+    """The same mail as a request that can be copied: curl, Python and JavaScript. An example if the form is empty."""
     config = handler.service.config
     base = config.public_url or f"{handler.request.protocol}://{handler.request.host}"
-    mail = {name: values[name] for name in FIELDS if values[name]}
+    mail = {name: values[name] for name in FIELDS if values[name]} or EXAMPLE
     return {
         "curl": _curl(f"{base}/email", mail, config.api_key is not None),
         "Python": _python(f"{base}/email", mail, config.api_key is not None),
