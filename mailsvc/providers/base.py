@@ -53,7 +53,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class SmtpRequest:
-    """One transaction. `security`: `tls` (from the first byte), `starttls` (required), `plain`. `data` has CRLF lines."""
+    """One transaction. `security`: `tls` (from the first byte), `starttls` (required) or `plain`. `data` has CRLFs."""
 
     host: str
     port: int

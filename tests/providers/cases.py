@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+
+import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import Answer, Provider, Response, Settings
+from mailsvc.providers.base import Answer, HttpProvider, Provider, Response, Settings
 
 AT = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 MESSAGE = Message(
@@ -19,6 +22,11 @@ MESSAGE = Message(
     html="<p>Hällo {{name}} *|NAME|* %recipient.x%</p>",
     text="Hällo {{name}} *|NAME|* %recipient.x%\n.\n",
 )
+NAMES = list(all_providers())
+HTTP = [name for name, kind in all_providers().items() if issubclass(kind, HttpProvider)]
+every = pytest.mark.parametrize("name", NAMES)
+every_http = pytest.mark.parametrize("name", HTTP)
+every_sending = pytest.mark.parametrize("name", [name for name in NAMES if name != "capture"])
 ENCODED_WORD = "=?utf-8?q?a=0D=0ABcc:x@evil.test?="
 
 
@@ -56,3 +64,15 @@ def check(name: str, case: Case) -> None:
     assert result.http_status == (case.answer.status if isinstance(case.answer, Response) else None)
     assert case.words in result.detail
     assert result.detail
+
+
+def cases(name: str) -> list[Case]:
+    """The rows of a provider's own tests."""
+    found = import_module(f"tests.providers.test_{name}").CASES
+    assert all(isinstance(case, Case) for case in found)
+    return list(found)
+
+
+def response(status: int, body: bytes = b"", **headers: str) -> Response:
+    """An answer; `retry_after=` stands for the header `retry-after`."""
+    return Response(status, {key.replace("_", "-"): value for key, value in headers.items()}, body, AT)
