@@ -16,9 +16,7 @@ from .base import Handler, Problem, invalid
 from .providers import rows
 
 RETRY = 2000  # milliseconds a browser waits before it connects again
-HEARTBEAT = 15.0  # seconds between comments, which keep proxies from closing the stream
 STUCK = 30.0  # seconds that a listener may read nothing
-LIFE = 3600.0  # seconds; then the listener connects again, and has to show that it still may
 LISTENERS = 64
 _BOOT = os.urandom(4).hex()  # so that the ids of two processes never meet
 _KEYS = {"mail": "id", "attempt": "id", "provider": "name"}
@@ -28,6 +26,8 @@ class Events(Handler):
     """`/events`."""
 
     summary = "What happens, as it happens: server-sent events `mail`, `attempt` and `provider`"
+    heartbeat = 15.0  # seconds between comments, which keep proxies from closing the stream
+    life = 3600.0  # seconds; then the listener connects again, and has to show that it still may
     listening = 0
 
     async def get(self) -> None:
@@ -62,7 +62,7 @@ class Events(Handler):
         """Until the process stops, the listener is gone, or it has listened for long enough."""
         waits = [asyncio.create_task(event.wait()) for event in (self.service.stopping, self._gone)]
         try:
-            await asyncio.wait(waits, timeout=LIFE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=self.life, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -77,7 +77,7 @@ class Events(Handler):
     async def _hear(self, news: asyncio.Queue[Item]) -> Sequence[Item]:
         """What has happened, or nothing when it is time for a heartbeat or the end."""
         heard = asyncio.create_task(news.get(), name="events news")
-        await asyncio.wait((heard, self._end), timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((heard, self._end), timeout=self.heartbeat, return_when=asyncio.FIRST_COMPLETED)
         if not heard.done():
             heard.cancel()
             return []
