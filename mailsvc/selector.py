@@ -3,7 +3,7 @@
  1. score = base·(w + h·(1−w)), w = min(1, seconds since the last failure / 300); success h = 0.9h + 0.1, failure
     h = 0.9h. The best score is asked first.
  2. An answer that is late counts as a failure until it is resolved, when more than a fifth of those in flight is late.
-    Late is TCP's estimate from the provider's own times, and about a second.
+    Late is what the provider's own times suggest, and about a second.
  3. Weights: server, network, proven reject 1; no answer 2; wrong key 3; a success slower than 5 s counts as a failure
     if somebody else could have taken the mail.
  4. A 429 closes the provider until Retry-After; health stays.
@@ -113,19 +113,25 @@ class Selector:
 
     def pick(self, now: float, exclude: AbstractSet[str] = frozenset()) -> str | None:
         """The provider to ask, or None: nobody may be asked now. Changes nothing."""
-        askable = [p for p in self._all if p.is_askable(now) and p.name not in exclude]
-        benched = [p for p in askable if p.benched]
-        ready = [p for p in askable if not p.benched and p.has_room() and not p.is_silent(now)]
-        chosen = max(ready, key=lambda p: p.score(now), default=None)
+        benched, best, best_score = [], None, -1.0
+        for provider in self._all:
+            if provider.name in exclude or not provider.is_askable(now):
+                continue
+            if provider.benched:
+                benched.append(provider)
+            elif provider.has_room() and not provider.is_silent(overdue := provider.overdue(now)):
+                score = provider.score(now, overdue)
+                if score > best_score:
+                    best, best_score = provider, score
         if benched:
-            chosen = self._due_probe(benched, chosen, now) or chosen or self._last_resort(benched, now)
-        return chosen.name if chosen else None
+            best = self._due_probe(benched, best_score, now) or best or self._last_resort(benched, now)
+        return best.name if best else None
 
     def start(self, name: str, now: float) -> Flight:
         """An attempt is in flight from here on."""
         provider = self._by_name[name]
         flight = Flight(name, now, provider.probe_is_due(now, alone=True))
-        provider.flights[flight] = None
+        provider.flights[flight] = now
         for other in self._all:
             other.spared += other is not provider
         if flight.probe:
@@ -185,11 +191,14 @@ class Selector:
                     seconds = state.memory[name]
                     setattr(provider, name, now + seconds if isinstance(seconds, (int, float)) else -math.inf)
 
-    def _due_probe(self, benched: Sequence[Standing], best: Standing | None, now: float) -> Standing | None:
-        """The best benched provider that may be tested, could beat the best ready one, and whose test is earned."""
-        to_beat = best.score(now) if best else -1.0
-        due = [p for p in benched if p.probe_is_due(now, alone=best is None) and p.base > to_beat]
-        earned = [p for p in due if best is None or p.trials or p.spared >= PROBE_EVERY]
+    def _due_probe(self, benched: Sequence[Standing], to_beat: float, now: float) -> Standing | None:
+        """The best benched provider that may be tested, could beat the best ready one, and whose test is earned.
+
+        `to_beat` is negative when nobody is ready.
+        """
+        alone = to_beat < 0
+        due = [p for p in benched if p.base > to_beat and p.probe_is_due(now, alone=alone)]
+        earned = [p for p in due if alone or p.trials or p.spared >= PROBE_EVERY]
         return max(earned, key=lambda p: p.base, default=None)
 
     def _last_resort(self, benched: Sequence[Standing], now: float) -> Standing | None:

@@ -6,15 +6,15 @@ Times are seconds in the clock of `now`.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 RECOVERY = 300.0  # seconds after which a failure is forgiven
 FACTOR, GAIN = 0.9, 0.1  # what a failure leaves of health; what a success adds to the nine tenths it leaves
 LATE, LATE_LEAST = 1.0, 0.25  # seconds: late for a provider of unknown speed; never late before
 LATE_ROUND_TRIPS, LATE_VARIATIONS = 5, 5  # late for a quick provider; late for one whose times vary
+SMOOTHING = 16  # answers
 LATE_COUNTED = 22  # 0.9^22 < 0.1: more would not change who is asked
-LATE_TOLERATED = 5  # one in so many
+LATE_TOLERATED = 5  # one in so many of those in flight
 DEAD = 0.2  # health below which nobody is asked but by a probe
 BENCH, BENCH_MAX, BENCH_AUTH = 5.0, 60.0, 300.0  # seconds: the first, the longest, the one for a wrong key
 BENCH_ALONE = 15.0  # seconds, when nobody else may be asked
@@ -46,7 +46,7 @@ class Standing:
     paused: bool = False
     health: float = 1.0
     failed_at: float = -math.inf
-    flights: OrderedDict[Flight, None] = field(default_factory=OrderedDict)  # oldest first
+    flights: dict[Flight, float] = field(default_factory=dict)  # when each began, oldest first
     round_trip: float = 0.0
     variation: float = 0.0  # of the round trip
     weight: int = 0  # of the failures since the last success
@@ -67,24 +67,25 @@ class Standing:
     room: float = UNLIMITED
     threshold: float = UNLIMITED  # of the room, from which on it grows slowly
 
-    def score(self, now: float) -> float:
-        """What is compared and shown, from 0 to `base`."""
-        overdue = self.overdue(now)
-        if overdue:
-            return self.base * (self.health * FACTOR**overdue)
+    def score(self, now: float, overdue: int | None = None) -> float:
+        """What is compared and shown, from 0 to `base`. `overdue` if it is known already."""
+        late = self.overdue(now) if overdue is None else overdue
+        if late:
+            return self.base * (self.health * FACTOR**late)
         forgiven = min(1.0, (now - self.failed_at) / RECOVERY)
         return self.base * (forgiven + self.health * (1.0 - forgiven))
 
     def overdue(self, now: float) -> int:
-        """How many answers are late, if more than a fifth is: at a high rate some always are (after RFC 6298)."""
+        """How many answers are late (after RFC 6298), if they are many: of hundreds in flight some always are."""
         if self.exact or not self.flights:
             return 0
         usual = LATE_ROUND_TRIPS * self.round_trip
         soon = max(LATE_LEAST, min(LATE, usual)) if usual else LATE
         before = now - max(soon, self.round_trip + LATE_VARIATIONS * self.variation)
         tolerated, late = len(self.flights) // LATE_TOLERATED, 0
-        for flight in self.flights:
-            if flight.started_at >= before or late >= max(LATE_COUNTED, tolerated + 1):
+        enough = max(LATE_COUNTED, tolerated + 1)
+        for begun in self.flights.values():
+            if begun >= before or late == enough:
                 break
             late += 1
         return min(late, LATE_COUNTED) if late > tolerated else 0
@@ -93,9 +94,8 @@ class Standing:
         """Health with what is overdue, and without forgiveness."""
         return self.health * FACTOR ** self.overdue(now)
 
-    def is_silent(self, now: float) -> bool:
+    def is_silent(self, overdue: int) -> bool:
         """Whether so many answers are late that more mails would only be more doubles."""
-        overdue = self.overdue(now)
         return overdue > 0 and self.health * FACTOR**overdue < DEAD
 
     def is_askable(self, now: float) -> bool:
@@ -121,10 +121,10 @@ class Standing:
         self.failed_at = now
 
     def learn_round_trip(self, took: float) -> None:
-        """Smoothed time and variation, as TCP does it."""
+        """Smoothed time and variation, as TCP has them, but smoother: a nervous estimate costs doubles."""
         if self.round_trip:
-            self.variation += (abs(took - self.round_trip) - self.variation) / 4
-            self.round_trip += (took - self.round_trip) / 8
+            self.variation += (abs(took - self.round_trip) - self.variation) / SMOOTHING
+            self.round_trip += (took - self.round_trip) / SMOOTHING
         else:
             self.round_trip, self.variation = took, took / 2
 
@@ -196,7 +196,7 @@ class Standing:
             return "full", f"no more than {count(int(self.room), 'mail')} at a time while it recovers", None
         overdue = self.overdue(now)
         words = f"{count(overdue, 'answer')} overdue" if overdue else ""
-        if self.is_silent(now):
+        if self.is_silent(overdue):
             return "full", f"{words}; gets no more mails until some have come", None
         return "open", words, None
 

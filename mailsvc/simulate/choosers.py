@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from ..selector import Selector
 from .ablations import ABLATIONS
 from .rivals import Breaker, Failover, PeakEwma, RandomPick, RoundRobin
-from .scenarios import Scenario
 from .world import Chooser
 
-Maker = Callable[[Scenario, random.Random], Chooser]
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A selector one can ask for. `make` takes the bases and a source of chance."""
+
+    about: str
+    make: Callable[[Mapping[str, float], random.Random], Chooser]
 
 
-def _guarded(scenario: Scenario, rng: random.Random) -> Chooser:
-    return Selector(scenario.bases, rng=rng)
+def _shipped(bases: Mapping[str, float], rng: random.Random, kind: type[Selector] = Selector) -> Chooser:
+    return kind(bases, rng=rng)
 
 
-def _without(kind: type[Selector]) -> Maker:
-    return lambda scenario, rng: kind(scenario.bases, rng=rng)
+def _classic(bases: Mapping[str, float], rng: random.Random) -> Chooser:
+    return Selector(bases, rng=rng, exact=True)
 
 
-def _classic(scenario: Scenario, rng: random.Random) -> Chooser:
-    return Selector(scenario.bases, rng=rng, exact=True)
-
-
-RIVALS: dict[str, tuple[str, Maker]] = {
-    "classic": ("the published rule, to the letter: MAILSVC_SELECTOR=classic", _classic),
-    "random": ("any provider, evenly", lambda scenario, rng: RandomPick(scenario.bases, rng)),
-    "round-robin": ("one after the other", lambda scenario, rng: RoundRobin(scenario.bases, rng)),
-    "failover": ("stays until the first error, then dead for 60 s (Symfony)", lambda s, rng: Failover(s.bases, rng)),
-    "breaker": ("a circuit breaker for each provider (resilience4j)", lambda s, rng: Breaker(s.bases, rng)),
-    "peak-ewma": ("the least loaded by latency and mails in flight (Finagle)", lambda s, rng: PeakEwma(s.bases, rng)),
+RIVALS = {
+    "classic": Kind("the published rule, to the letter: MAILSVC_SELECTOR=classic", _classic),
+    "random": Kind("any provider, evenly", RandomPick),
+    "round-robin": Kind("one after the other", RoundRobin),
+    "failover": Kind("stays until the first error, which is dead for 60 s (Symfony Mailer)", Failover),
+    "breaker": Kind("a circuit breaker for each provider (resilience4j)", Breaker),
+    "peak-ewma": Kind("the least loaded, by latency and mails in flight (Finagle)", PeakEwma),
 }
-SELECTORS: dict[str, tuple[str, Maker]] = {
-    "guarded": ("the shipped rule: the score and its guards", _guarded),
+SELECTORS = {
+    "guarded": Kind("the shipped rule: the score and its guards", _shipped),
     **RIVALS,
-    **{f"without-{name}": (f"the shipped rule; {kind.__doc__}", _without(kind)) for name, kind in ABLATIONS.items()},
+    **{
+        f"without-{name}": Kind(f"the shipped rule without a guard. {kind.__doc__}", partial(_shipped, kind=kind))
+        for name, kind in ABLATIONS.items()
+    },
 }

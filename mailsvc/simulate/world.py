@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -87,13 +87,15 @@ class Log:
 class World:
     """One run of a scenario. The same scenario, selector and seed give the same log."""
 
-    def __init__(self, scenario: Scenario, make: Callable[[Scenario, random.Random], Chooser], seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, make: Callable[[Mapping[str, float], random.Random], Chooser], seed: int
+    ) -> None:
         def rng(what: str) -> random.Random:
             return random.Random(f"{scenario.name} {seed} {what}")  # noqa: S311 - reproducible on purpose
 
         self.log = Log(peak_in_flight=dict.fromkeys(scenario.providers, 0))
         self._scenario = scenario
-        self._chooser = make(scenario, rng("selector"))
+        self._chooser = make(scenario.bases, rng("selector"))
         self._providers = {
             name: VirtualProvider(script, scenario.timeout, rng(name)) for name, script in scenario.providers.items()
         }
