@@ -111,6 +111,17 @@ async def test_settling_what_is_unknown_says_so_and_spoils_no_other(open_store: 
         assert await status(outbox, mail_id) is Status.SENT
 
 
+async def test_a_result_that_cannot_be_stored_fails_alone_and_leaves_its_mail_as_it_is(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        good, bad = await start(outbox, addition(), addition())
+        results = await outbox.settle([settlement(bad, events=(Event("\ud800", NOW),)), settlement(good)])
+        counts = await outbox.counts()
+
+        assert [type(result) for result in results] == [UnicodeEncodeError, bool]
+        assert (await status(outbox, good), await status(outbox, bad)) == (Status.SENT, Status.SENDING)
+        assert (counts[Status.SENT], counts[Status.SENDING]) == (1, 1)
+
+
 async def test_while_another_provider_is_asked_the_mail_is_sending_and_keeps_its_time(open_store: OpenStore) -> None:
     async with open_store() as outbox:
         (mail_id,) = await start(outbox)

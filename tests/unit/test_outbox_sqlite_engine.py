@@ -12,11 +12,11 @@ import aiosqlite
 import pytest
 
 from mailsvc.errors import StorageBroken, StorageUnavailable
-from mailsvc.model import Status
+from mailsvc.model import Outcome, Status
 from mailsvc.outbox.base import Added, Page
 from mailsvc.outbox.sqlite.trouble import storage_trouble
 from mailsvc.outbox.sqlite.wal import CUT, KEEP
-from tests.contract.samples import NOW, addition, beginning, mail, settlement, start, status, store
+from tests.contract.samples import NOW, addition, beginning, mail, settlement, shown, start, status, store
 from tests.unit.outbox_sqlite import parts
 
 MIB = 1 << 20
@@ -237,6 +237,17 @@ async def test_counts_are_what_counting_would_give(tmp_path: Path) -> None:
 
         assert {each.value: number for each, number in (await outbox.counts()).items() if number} == counted
         assert len(await outbox.list(Page(status=Status.UNCERTAIN))) == 2
+
+
+async def test_a_result_that_comes_after_a_report_leaves_what_the_report_said(tmp_path: Path) -> None:
+    async with parts(tmp_path / "outbox.db") as (outbox, engine):
+        (mail_id,) = await start(outbox)
+        await engine.run(lambda connection: connection.execute("UPDATE mail SET status = 'delivered'"))
+        applied = await outbox.settle([settlement(mail_id)])
+        record = await shown(outbox, mail_id)
+
+    assert applied == [True]
+    assert (record.status, record.attempts[0].outcome) == (Status.DELIVERED, Outcome.ACCEPTED)
 
 
 async def test_a_mail_of_a_megabyte_and_fifty_recipients_is_stored_whole(tmp_path: Path) -> None:

@@ -27,24 +27,15 @@ DELETE FROM idempotency WHERE (owner, key) IN
     (SELECT owner, key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)
 """
 
-# By owner and key: the fingerprint of the first request and its answer.
-Answers = dict[tuple[str, str], tuple[str, Added]]
-
 
 def add(transaction: Transaction, additions: Sequence[Addition]) -> Sequence[Added | Exception]:
-    """Store mails, except those whose key is known, be it from an earlier row of the same batch."""
-    answers: Answers = {}
-    fresh: list[tuple[Addition, Added]] = []
-    results: list[Added | Exception] = []
-    for addition in additions:
-        result = _known(transaction.connection, addition, answers)
-        if result is None:
-            status = Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
-            result = Added(addition.mail.id, status, addition.mail.created_at)
-            fresh.append((addition, result))
-            if addition.idempotency_key is not None:
-                answers[addition.owner, addition.idempotency_key] = addition.fingerprint, result
-        results.append(result)
+    """Store mails, except those whose key is known.
+
+    Two new rows with one key break the batch; the engine then adds row by row, and the second finds the first.
+    """
+    results = [_known(transaction.connection, addition) or _fresh(addition) for addition in additions]
+    pairs = zip(additions, results, strict=True)
+    fresh = [(addition, result) for addition, result in pairs if isinstance(result, Added) and not result.replayed]
     if fresh:
         _insert(transaction, fresh)
     return results
@@ -57,19 +48,21 @@ def forget_keys(transaction: Transaction, times: Sequence[float]) -> Sequence[bo
     return [connection.execute(FORGET_KEYS, (limit, TIDY_STEP)).rowcount == TIDY_STEP for limit in limits]
 
 
-def _known(connection: sqlite3.Connection, addition: Addition, answers: Answers) -> Added | Exception | None:
+def _known(connection: sqlite3.Connection, addition: Addition) -> Added | Exception | None:
     if addition.idempotency_key is None:
         return None
-    scope = (addition.owner, addition.idempotency_key)
-    if scope not in answers:
-        row = connection.execute(FIRST_ANSWER, scope).fetchone()
-        if row is None:
-            return None
-        answers[scope] = row[0], Added(row[1], Status(row[2]), row[3])
-    fingerprint, first = answers[scope]
+    first = connection.execute(FIRST_ANSWER, (addition.owner, addition.idempotency_key)).fetchone()
+    if first is None:
+        return None
+    fingerprint, mail_id, status, created_at = first
     if fingerprint != addition.fingerprint:
         return IdempotencyKeyReused("this Idempotency-Key was used before with another request body")
-    return Added(first.id, first.status, first.created_at, replayed=True)
+    return Added(mail_id, Status(status), created_at, replayed=True)
+
+
+def _fresh(addition: Addition) -> Added:
+    status = Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
+    return Added(addition.mail.id, status, addition.mail.created_at)
 
 
 def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -> None:

@@ -184,8 +184,7 @@ class Engine:
 
     def _set_durable(self, connection: sqlite3.Connection, durable: bool) -> None:
         if durable is not self._durable:
-            # Not execute(): a cached statement is not compiled again, and this pragma acts when it is compiled.
-            connection.executescript(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
 
     def _trouble(self, error: BaseException) -> StorageUnavailable | None:

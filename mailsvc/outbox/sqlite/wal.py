@@ -56,8 +56,8 @@ class WriteAheadLog:
 
     def _cut(self, connection: sqlite3.Connection) -> None:
         """Does not wait for another program's reads: a later checkpoint will cut it."""
-        connection.executescript("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA busy_timeout = 0")
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            connection.executescript(f"PRAGMA busy_timeout = {BUSY}")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY}")
