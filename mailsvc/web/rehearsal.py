@@ -19,8 +19,9 @@ MINUTES = 2 * 60  # seconds a stream lasts, unless that would be too many mails
 class _Knobs(Handler):
     """The base: there must be a rehearsal, and a browser's form leads back to the page."""
 
-    async def prepare(self) -> None:
+    def admit(self) -> None:
         """Raises Problem."""
+        super().admit()
         if self.service.rehearsal is None:
             raise Problem(404, "not_found", "This is not a rehearsal. Start one with: mailsvc serve --demo")
         self.rehearsal: Rehearsal = self.service.rehearsal
