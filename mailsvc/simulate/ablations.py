@@ -34,6 +34,19 @@ class WithoutOverdue(_Altered):
     _kind = _NeverLate
 
 
+class _NeverSilent(Standing):
+    __slots__ = ()
+
+    def is_silent(self, overdue: int) -> bool:
+        return False
+
+
+class WithoutSilence(_Altered):
+    """However many answers are overdue, mails go on being sent."""
+
+    _kind = _NeverSilent
+
+
 class WithoutBench(Selector):
     """The score alone decides; no probes, no way back through a bench."""
 
@@ -61,6 +74,19 @@ class WithoutSlowness(Selector):
 
     def _is_slow(self, flight: Flight, now: float) -> bool:
         return False
+
+
+class _NeverEarly(Standing):
+    __slots__ = ()
+
+    def probe_is_due(self, now: float, *, alone: bool) -> bool:
+        return Standing.probe_is_due(self, now, alone=False)
+
+
+class WithoutEarlyProbes(_Altered):
+    """A bench is served to its end, even when nobody else may be asked."""
+
+    _kind = _NeverEarly
 
 
 class _NoStraggler(Standing):
@@ -98,10 +124,12 @@ class WithoutLastResort(Selector):
 
 ABLATIONS: dict[str, type[Selector]] = {
     "overdue": WithoutOverdue,
+    "silence": WithoutSilence,
     "bench": WithoutBench,
     "retry-after": WithoutRetryAfter,
     "classes": WithoutClasses,
     "slowness": WithoutSlowness,
+    "early-probes": WithoutEarlyProbes,
     "stragglers": WithoutStragglers,
     "room": WithoutRoom,
     "last-resort": WithoutLastResort,

@@ -133,6 +133,14 @@ GOALS = [
     *_goals(
         "poison", ("share_preferred", "worst", ">=", 100), ("lost", "worst", "<=", 0), ("health_low", "worst", ">=", 1)
     ),
+    *_goals(
+        "stall",
+        ("timeouts", "worst", "<=", 25),
+        ("leave_s", "worst", "<=", 2),
+        ("back_s", "worst", "<=", 60),
+    ),
+    *_goals("silence", ("timeouts", "mean", "<=", 80), ("lost", "worst", "<=", 0)),
+    *_goals("tarpit", ("p99", "mean", "<=", 20), ("lost", "worst", "<=", 0)),
 ]
 # (at most this far from the expected mean, in per cent of attempts), in the order of the published experiments
 _CLASSIC = {"alternative": (0.001, 0.005, 0.10), "single": (0.01, 0.10, 0.10)}
