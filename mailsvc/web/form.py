@@ -70,6 +70,8 @@ def given(handler: Handler) -> tuple[dict[str, Any], str]:
     headers = handler.request.headers
     found = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), handler.body)
     found.pop(FIELD, None)
+    if isinstance(found.get("content"), str):
+        found["content"] = found["content"].replace("\r\n", "\n")  # how browsers write line breaks of a form
     return found, _text(found.pop(ONCE, ""))[:64]
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Visitor, faking, serving
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group(__name__)
 
 
 @pytest.fixture(scope="module")

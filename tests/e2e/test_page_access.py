@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Visitor, serving
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group(__name__)
 
 KEY = "a-key-nobody-can-guess-0123456789"
 AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
@@ -140,6 +140,8 @@ def test_without_scripts_the_form_leads_to_the_mail(visit: Visitor, demo: str) -
     page.reload()
     expect(page.locator(".timeline")).to_contain_text("Accepted")
     expect(page.frame_locator("iframe.paper").locator("strong")).to_have_text("Ann")
+    source = page.request.get(page.url + "?view=source").text()
+    assert "Hello **Ann**,\n\nyour order" in source
 
 
 def test_without_scripts_faults_come_back_beside_their_fields(visit: Visitor, demo: str) -> None:

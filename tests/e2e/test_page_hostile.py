@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Visitor, faking, serving
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group(__name__)
 
 IMAGE = "<img src=x onerror=window.hit=1>"
 HOSTILE = f"\"'></title></textarea>{IMAGE}<script>window.hit=2</script>{{{{7777*7}}}}{{% raw %}} \u202egnp.exe"

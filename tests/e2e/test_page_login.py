@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.browser import Visitor, serving
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group(__name__)
 
 KEY = "a-key-nobody-can-guess-0123456789"
 
