@@ -50,9 +50,11 @@ class NoSuchPage(Page):
 
     public = True
 
-    async def prepare(self) -> None:
-        """Raises Problem."""
+    async def get(self) -> None:
+        """Raises Problem. Not in `prepare`: an answer before the body is read costs the connection."""
         raise Problem(404, "not_found", "There is nothing at this path. The API is described at /openapi.json.")
+
+    head = post = put = patch = delete = options = get
 
 
 def guard(handler: Handler) -> None:
