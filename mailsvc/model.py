@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -62,12 +62,36 @@ class OnUncertain(StrEnum):
     HOLD = "hold"
 
 
+class Resolution(StrEnum):
+    """How a doubt about an attempt was settled."""
+
+    SAME_KEY = "same_key"  # the provider answered when it was asked again with the same idempotency key
+    RESEND = "resend"  # the mail was given to somebody, at the risk of a double
+    HAND = "hand"  # a person said what to do
+    REPORT = "report"  # the provider told it later
+    LOOKUP = "lookup"  # the provider told it when asked for the mail
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a provider was handed that knows a repeated request by its `key`. `at` is when the key was first used.
+
+    `body` holds no credentials.
+    """
+
+    provider: str
+    key: str
+    body: bytes = field(repr=False)
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """A mail as accepted and as claimed from the outbox. Times are Unix seconds.
 
     `content` is markdown; it excludes `html` and `text`, of which at least one is there otherwise.
     `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have it.
+    `uncertain`: claimed while it was in doubt, so that the doubt decides who may be asked.
     """
 
     id: str
@@ -82,6 +106,8 @@ class Mail:
     rounds: int = 0
     attempts: int = 0
     doubted: frozenset[str] = frozenset()
+    uncertain: bool = False
+    payloads: tuple[Payload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +142,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to one provider. `outcome` is None while it runs; `considered` is what the selector knew then."""
+    """One request to one provider. `outcome` is None while it runs; `considered` is what the selector knew then.
+
+    `resolved` is how the doubt was settled that it left; None while the doubt is open, and where there was none.
+    """
 
     n: int
     provider: str
@@ -127,6 +156,7 @@ class Attempt:
     ended_at: float | None
     score: float
     considered: list[dict[str, Any]]
+    resolved: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..model import Event, Mail, Outcome, Record, Status
+from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
@@ -42,7 +42,11 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """An attempt that is about to write its first byte. `n` is one more than the attempts made so far."""
+    """An attempt that is about to write its first byte. `n` is one more than the attempts made so far.
+
+    `payload` is kept until the mail's fate is settled, so that the same request can be made again; the first one for a
+    mail and a provider stays. `resolved` closes the mail's open doubts.
+    """
 
     mail_id: str
     n: int
@@ -50,6 +54,8 @@ class Beginning:
     score: float
     considered: list[dict[str, Any]]
     started_at: float
+    payload: Payload | None = None
+    resolved: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class Settlement:
 
     `status` is SENDING while another provider is asked in the same go; the mail then keeps its `due_at`.
     `due_at` is None when nothing is due any more.
-    `n` is 0 when the mail's standing changes without an attempt (it gave up waiting); not while one is running.
+    `n` is 0 when the mail's standing changes without an attempt (it gave up waiting); not while one is running, and
+    only from the status `expected` if there is one. `resolved` closes the mail's open doubts.
     `provider` and `provider_message_id` are kept from before where they are None; `error` is not.
     `recipients` maps addresses to a status of their own, which stays; all others take the mail's status.
     Texts of a provider may hold anything: what cannot be stored in them is left out.
@@ -78,6 +85,8 @@ class Settlement:
     error: str | None = None
     recipients: dict[str, Status] | None = None
     events: tuple[Event, ...] = ()
+    resolved: Resolution | None = None
+    expected: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +113,9 @@ class Outbox(Protocol):
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
         """At start: give back what an ended owner had claimed; close its open attempts as `interrupted`.
 
-        A mail with an open attempt becomes `uncertain`, due `on_uncertain_after` seconds from now, or never if its
-        policy is `hold`. Returns the ids of those mails. All others keep their `due_at`.
+        A mail with an open attempt becomes `uncertain`, with an event that says so. It is due now if a payload was
+        kept for that provider; else `on_uncertain_after` seconds from now, or never if its policy is `hold`. Returns
+        the ids of those mails. All others keep their `due_at`.
         """
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
@@ -115,6 +125,7 @@ class Outbox(Protocol):
         """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again.
 
         A mail in an attempt is never claimed. `to` leaves out the recipients that have a status of their own.
+        `doubted` are the providers of attempts in doubt, but for doubts that the same key has settled.
         """
 
     async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
@@ -143,6 +154,9 @@ class Outbox(Protocol):
 
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status; kept, not counted, so it may be asked for every request."""
+
+    async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
+        """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""
 
     async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
         """Keep what is known of providers, by their `name`, over a restart. Not durable to the last second."""

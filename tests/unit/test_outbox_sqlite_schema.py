@@ -152,14 +152,19 @@ def test_a_claim_reads_what_is_due_from_its_index_in_order(connection: sqlite3.C
         *(deliver.STANDING, deliver.RUNNING, deliver.SENDING, deliver.END_ATTEMPT, deliver.SETTLE, deliver.LEASE),
         *(deliver.SET_RECIPIENT, deliver.INSERT_EVENT, deliver.RELEASE, deliver.DOUBT, deliver.REQUEUE),
         *(deliver.END_LEASES, accept.FIRST_ANSWER, accept.FORGET_KEYS),
+        *(reads.PAYLOADS, deliver.RESOLVE, deliver.HAS_PAYLOAD, deliver.FORGET_PAYLOADS),
     ],
 )
 def test_no_other_statement_scans_a_table(connection: sqlite3.Connection, sql: str) -> None:
     numbered = re.sub(r"\?\d", "?", sql)
     steps = plan(connection, numbered)
 
-    assert not re.search(r"SCAN (mail|body|recipient|attempt|event|idempotency)\b", steps), steps
+    assert not re.search(r"SCAN (mail|body|recipient|attempt|event|idempotency|payload)\b", steps), steps
 
 
 def test_the_interrupted_attempts_are_found_by_their_own_small_index(connection: sqlite3.Connection) -> None:
     assert "SCAN attempt USING INDEX attempt_running" in plan(connection, deliver.INTERRUPT)
+
+
+def test_doubts_are_counted_in_their_own_small_index(connection: sqlite3.Connection) -> None:
+    assert plan(connection, reads.DOUBTS) == "SCAN attempt USING INDEX attempt_in_doubt"

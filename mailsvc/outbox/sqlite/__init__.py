@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ...errors import StorageBroken, StorageUnavailable
-from ...model import Mail, Record, Status
+from ...model import Mail, Record, Resolution, Status
 from ..base import Added, Addition, Beginning, Page, Settlement
 from . import accept, deliver, reads
 from .engine import Engine, Transaction
@@ -88,6 +88,10 @@ class SqliteOutbox:
     async def counts(self) -> dict[Status, int]:
         """See Outbox. No trip to the connection."""
         return {status: self._engine.counts[status] for status in Status}
+
+    async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
+        """See Outbox."""
+        return await self._engine.run(reads.doubts)
 
     async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
         """See Outbox."""

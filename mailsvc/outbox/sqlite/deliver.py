@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from ...errors import Conflict
-from ...model import Mail, Status
+from ...model import Mail, Payload, Resolution, Status
 from ..base import Beginning, Settlement
 from .engine import Transaction
 from .reads import SELECT_MAIL, build_mails
@@ -21,6 +21,11 @@ SET_STATUS = "UPDATE mail SET status = ? WHERE number = ?"
 STANDING = "SELECT number, status, attempts, rounds, due_at, claimable_at FROM mail WHERE id = ?"
 RUNNING = "SELECT 1 FROM attempt WHERE mail = ? AND outcome IS NULL"
 INSERT_ATTEMPT = "INSERT INTO attempt (mail, n, provider, score, considered, started_at) VALUES (?, ?, ?, ?, ?, ?)"
+KEEP_PAYLOAD = "INSERT INTO payload (mail, provider, key, body, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+FORGET_PAYLOADS = "DELETE FROM payload WHERE mail = ?"
+RESOLVE = """
+UPDATE attempt SET resolved = ? WHERE mail = ? AND outcome IN ('unanswered', 'interrupted') AND resolved IS NULL
+"""
 SENDING = "UPDATE mail SET status = 'sending', attempts = ?, claimable_at = NULL, updated_at = ? WHERE number = ?"
 
 END_ATTEMPT = """
@@ -43,19 +48,21 @@ UPDATE mail SET due_at = ?1, claimable_at = ?1
 WHERE id = ?2 AND claimable_at IS NOT NULL AND status IN ('scheduled', 'queued', 'uncertain')
 """
 
+ENDED = "mailsvc ended during the attempt"
 INTERRUPT = """
-UPDATE attempt SET outcome = 'interrupted', ended_at = ?, detail = 'mailsvc ended during the attempt'
-WHERE outcome IS NULL RETURNING mail
+UPDATE attempt SET outcome = 'interrupted', ended_at = ?, detail = ? WHERE outcome IS NULL RETURNING mail, provider
 """
+HAS_PAYLOAD = "SELECT 1 FROM payload WHERE mail = ? AND provider = ?"
 DOUBT = """
-UPDATE mail SET status = 'uncertain', updated_at = ?1, due_at = iif(on_uncertain = 'resend', ?2, NULL),
-    claimable_at = iif(on_uncertain = 'resend', ?2, NULL)
-WHERE number = ?3 AND status = 'sending' RETURNING id
+UPDATE mail SET status = 'uncertain', updated_at = ?1, due_at = coalesce(?2, iif(on_uncertain = 'resend', ?3, NULL)),
+    claimable_at = coalesce(?2, iif(on_uncertain = 'resend', ?3, NULL))
+WHERE number = ?4 AND status = 'sending' RETURNING id
 """
 REQUEUE = "UPDATE mail SET status = 'queued', claimable_at = due_at WHERE status = 'sending'"
 END_LEASES = "UPDATE mail SET claimable_at = due_at WHERE claimable_at > ? AND claimable_at <> due_at"
 
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.UNCERTAIN})
+OPEN = WAITING | {Status.SENDING}  # the mail may still be handed to somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,11 @@ def recover(transaction: Transaction, recoveries: Sequence[Recovery]) -> list[li
 
 def _recover(transaction: Transaction, recovery: Recovery) -> list[str]:
     connection, doubtful = transaction.connection, []
-    for (number,) in connection.execute(INTERRUPT, (recovery.now,)).fetchall():
-        for (mail_id,) in connection.execute(DOUBT, (recovery.now, recovery.due_at, number)).fetchall():
+    for number, provider in connection.execute(INTERRUPT, (recovery.now, ENDED)).fetchall():
+        again = connection.execute(HAS_PAYLOAD, (number, provider)).fetchone() and recovery.now
+        for (mail_id,) in connection.execute(DOUBT, (recovery.now, again, recovery.due_at, number)).fetchall():
             transaction.move(Status.SENDING, Status.UNCERTAIN)
+            connection.execute(INSERT_EVENT, (number, "uncertain", recovery.now, provider, None, ENDED))
             doubtful.append(mail_id)
     for _ in range(connection.execute(REQUEUE).rowcount):
         transaction.move(Status.SENDING, Status.QUEUED)
@@ -134,9 +143,17 @@ def _begin(transaction: Transaction, beginning: Beginning) -> Conflict | None:
     considered = orjson.dumps(beginning.considered).decode()
     values = (number, beginning.n, beginning.provider, beginning.score, considered, beginning.started_at)
     connection.execute(INSERT_ATTEMPT, values)
+    _keep(connection, number, beginning.payload, beginning.resolved)
     connection.execute(SENDING, (beginning.n, beginning.started_at, number))
     transaction.move(Status(status), Status.SENDING)
     return None
+
+
+def _keep(connection: sqlite3.Connection, number: int, payload: Payload | None, resolved: Resolution | None) -> None:
+    if payload is not None:
+        connection.execute(KEEP_PAYLOAD, (number, payload.provider, payload.key, payload.body, payload.at))
+    if resolved is not None:
+        connection.execute(RESOLVE, (resolved.value, number))
 
 
 def settle(transaction: Transaction, settlements: Sequence[Settlement]) -> list[bool | Exception]:
@@ -155,10 +172,16 @@ def _settle(transaction: Transaction, settlement: Settlement) -> bool:
         moves = applies and status == Status.SENDING  # else a report was faster: it knows better
     else:
         wanted = [settlement.rounds, settlement.due_at, settlement.due_at]
-        moves = applies = _idle(connection, number, status) and (status, plan) != (settlement.status, wanted)
+        moves = applies = (
+            settlement.expected in (None, status)
+            and _idle(connection, number, status)
+            and (status, plan) != (settlement.status, wanted)
+        )
     if moves:
         connection.execute(SETTLE, (*_standing(settlement, due_at=plan[1]), number))
         transaction.move(Status(status), settlement.status)
+        if settlement.status not in OPEN:
+            connection.execute(FORGET_PAYLOADS, (number,))
     if applies:
         _note(connection, number, settlement)
     return applies
@@ -186,6 +209,8 @@ def _standing(settlement: Settlement, due_at: float | None) -> tuple[object, ...
 
 
 def _note(connection: sqlite3.Connection, number: int, settlement: Settlement) -> None:
+    if settlement.resolved is not None:
+        connection.execute(RESOLVE, (settlement.resolved.value, number))
     for address, status in (settlement.recipients or {}).items():
         connection.execute(SET_RECIPIENT, (status.value, number, address))
     for event in settlement.events:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ...address import Mailbox
-from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Recipient, Record, Status
+from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Payload, Recipient, Record, Resolution, Status
 from ..base import Page
 
 SELECT_MAIL = """
@@ -34,10 +34,18 @@ WHERE mail IN (SELECT value FROM json_each(?)) ORDER BY mail, position
 DOUBTED = """
 SELECT mail, provider FROM attempt
 WHERE mail IN (SELECT value FROM json_each(?)) AND outcome IN ('unanswered', 'interrupted')
+    AND resolved IS NOT 'same_key'
 """
+PAYLOADS = (
+    "SELECT mail, provider, key, body, at FROM payload WHERE mail IN (SELECT value FROM json_each(?)) ORDER BY at"
+)
 ATTEMPTS = """
-SELECT n, provider, outcome, http_status, detail, started_at, ended_at, score, considered FROM attempt
+SELECT n, provider, outcome, http_status, detail, started_at, ended_at, score, considered, resolved FROM attempt
 WHERE mail = ? ORDER BY n
+"""
+DOUBTS = """
+SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
+GROUP BY provider, resolved
 """
 EVENTS = "SELECT type, at, provider, recipient, detail FROM event WHERE mail = ? ORDER BY n"
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
@@ -100,16 +108,23 @@ def providers(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     return [orjson.loads(state) for (state,) in connection.execute(PROVIDERS)]
 
 
+def doubts(connection: sqlite3.Connection) -> dict[tuple[str, Resolution | None], int]:
+    """How many attempts were in doubt, by provider and resolution."""
+    rows = connection.execute(DOUBTS).fetchall()
+    return {(provider, Resolution(resolved) if resolved else None): number for provider, resolved, number in rows}
+
+
 def build_mails(connection: sqlite3.Connection, rows: Sequence[Row], *, everybody: bool) -> list[Mail]:
     """The mails of SELECT_MAIL's rows, in their order; to `everybody`, or to those without a status of their own."""
     numbers = [row[0] for row in rows]
     recipients = _recipients(connection, numbers)
-    doubted = _doubted(connection, [row[0] for row in rows if row[-1]])
-    return [_mail(row, recipients[row[0]], doubted[row[0]], everybody) for row in rows]
+    tried = [row[0] for row in rows if row[-1]]
+    doubted, payloads = _doubted(connection, tried), _payloads(connection, tried)
+    return [_mail(row, recipients[row[0]], doubted[row[0]], payloads[row[0]], everybody) for row in rows]
 
 
-def _mail(row: Row, recipients: list[Row], doubted: set[str], everybody: bool) -> Mail:
-    _, _, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, attempts = row
+def _mail(row: Row, recipients: list[Row], doubted: set[str], payloads: list[Payload], everybody: bool) -> Mail:
+    _, status, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, attempts = row
     return Mail(
         id=mail_id,
         created_at=created_at,
@@ -123,6 +138,8 @@ def _mail(row: Row, recipients: list[Row], doubted: set[str], everybody: bool) -
         rounds=rounds,
         attempts=attempts,
         doubted=frozenset(doubted),
+        uncertain=status == Status.UNCERTAIN,
+        payloads=tuple(payloads),
     )
 
 
@@ -134,9 +151,9 @@ def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
 
 
 def _attempt(row: Row) -> Attempt:
-    n, provider, outcome, *rest = row[:-1]
-    considered = {"considered": orjson.loads(row[-1])}
-    return Attempt(n, provider, outcome and Outcome(outcome), *rest, **considered)
+    outcome, considered, resolved = row[2], orjson.loads(row[-2]), row[-1]
+    values = (*row[:2], outcome and Outcome(outcome), *row[3:-2], considered, resolved and Resolution(resolved))
+    return Attempt(*values)
 
 
 def _recipients(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Row]]:
@@ -151,6 +168,14 @@ def _doubted(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int
     if numbers:
         for number, provider in connection.execute(DOUBTED, (json_array(numbers),)):
             found[number].add(provider)
+    return found
+
+
+def _payloads(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Payload]]:
+    found: dict[int, list[Payload]] = defaultdict(list)
+    if numbers:
+        for number, *rest in connection.execute(PAYLOADS, (json_array(numbers),)):
+            found[number].append(Payload(*rest))
     return found
 
 
