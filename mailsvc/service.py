@@ -163,16 +163,17 @@ class Service:
     async def look(self) -> None:
         """Once a second: how many mails wait, and whether a score has changed that a restart must not forget.
 
-        Once a minute: what may be forgotten.
+        Once a minute, or as long as there is more of it: what may be forgotten.
         """
+        more = False
         for turn in count():
             self._show_scores()
             try:
                 counts = await self._outbox.counts()
                 self._depth = sum(counts.get(status, 0) for status in WAITING)
                 await self.save_scores()
-                if turn % TIDY_EVERY == 0:
-                    await self._outbox.tidy(time.time())
+                if more or turn % TIDY_EVERY == 0:
+                    more = await self._outbox.tidy(time.time())
             except StorageBroken:
                 self.broken.set()
             except StorageUnavailable as error:

@@ -41,6 +41,13 @@ async def test_a_claimed_mail_is_the_mail_that_was_stored(open_store: OpenStore)
         assert await outbox.claim(10, NOW, 60) == [row.mail for row in rows]
 
 
+async def test_a_claim_without_room_takes_nothing(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        await store(outbox)
+
+        assert (await outbox.claim(0, NOW, 60), await outbox.claim(-1, NOW, 60)) == ([], [])
+
+
 async def test_two_claims_at_the_same_time_share_no_mail(open_store: OpenStore) -> None:
     async with open_store() as outbox:
         await store(outbox, *(addition() for _ in range(40)))

@@ -109,7 +109,8 @@ class SqliteOutbox:
     async def tidy(self, now: float) -> bool:
         """See Outbox. Gives the room of a long log back, too."""
         more = _only(await self._engine.write(accept.forget_keys, [now], durable=False))
-        await self._engine.checkpoint(quiet=True)
+        if not more:
+            await self._engine.checkpoint(quiet=True)
         return more
 
     async def close(self) -> None:

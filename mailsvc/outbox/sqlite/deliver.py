@@ -116,7 +116,7 @@ def claim(transaction: Transaction, claims: Sequence[Claim]) -> list[list[Mail] 
 
 def _claim(transaction: Transaction, claim: Claim) -> list[Mail]:
     connection = transaction.connection
-    rows = connection.execute(DUE, (claim.now, claim.room)).fetchall()
+    rows = connection.execute(DUE, (claim.now, max(0, claim.room))).fetchall()
     if not rows:
         return []
     connection.executemany(LEASE, [(claim.now + claim.lease, row[0]) for row in rows])

@@ -121,12 +121,14 @@ class Engine:
 
     async def close(self) -> None:
         """Finish the writes that wait, then close the connection. May be called again."""
-        await self._commits.close()
-        if self._checkpointing is not None:
-            await asyncio.wait([self._checkpointing])
-        if not self._closed:
-            self._closed = True
-            await self._connection.close()
+        try:
+            await self._commits.close()
+            if self._checkpointing is not None:
+                await asyncio.wait([self._checkpointing])
+        finally:
+            if not self._closed:
+                self._closed = True
+                await self._connection.close()  # ends its thread, which would keep the process alive
 
     async def _commit(self, jobs: Sequence[_Job]) -> Sequence[Exception | None]:
         results = await self.run(lambda connection: self._transact(connection, jobs))
