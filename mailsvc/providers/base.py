@@ -43,12 +43,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One HTTP request. Headers and body may hold secrets."""
+    """One HTTP request. Headers and body may hold secrets.
+
+    `key` is the idempotency key by which the provider knows a repeated request; the body then holds no secret, so that
+    it can be kept.
+    """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     method: str = "POST"
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class Result:
     `detail` is for the operator: one line, no secret, at most 1,000 characters. `retry_after` is in seconds.
     `refused` maps the recipients of a partial acceptance that were left out, spelled as in the message, to the reason.
     `stuck`: accepted, but the provider says that it will not leave; it may still leave later.
+    `key_taken`: unanswered, because the provider has got something else under the same idempotency key.
     A provider leaves `http_status` alone and need not mask or shorten texts: `Provider.read` does it.
     """
 
@@ -127,6 +133,7 @@ class Result:
     retry_after: float | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     stuck: bool = False
+    key_taken: bool = False
 
 
 class Provider(ABC):
@@ -134,6 +141,7 @@ class Provider(ABC):
 
     `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
     provider's own first; `example` shows those that have a form. `default_url` is None for one without a URL setting.
+    `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
     """
 
     name: ClassVar[str]
@@ -142,6 +150,7 @@ class Provider(ABC):
     example: ClassVar[Mapping[str, str]] = {}
     can: ClassVar[Can] = Can.NOTHING
     default_url: ClassVar[str | None] = None
+    key_life: ClassVar[float] = 0.0
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -162,6 +171,13 @@ class Provider(ABC):
     @abstractmethod
     def request(self, message: Message) -> Request:
         """What to send for this message; the same for the same message."""
+
+    def again(self, body: bytes, key: str) -> Request:
+        """An earlier request of this provider once more, to the byte, with the credentials of today.
+
+        One that can DEDUPE defines it; nobody else is asked for it.
+        """
+        raise NotImplementedError
 
     @final
     def read(self, answer: Answer, message: Message) -> Result:

@@ -11,9 +11,10 @@ import pytest
 import mailsvc.providers
 from mailsvc.address import Mailbox
 from mailsvc.fetch import Fetcher
-from mailsvc.model import Message, Outcome
+from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
 from mailsvc.providers.base import (
+    Can,
     HttpRequest,
     Keep,
     Request,
@@ -34,6 +35,7 @@ from tests.providers.cases import (
     provider,
 )
 
+every_deduping = pytest.mark.parametrize("name", [name for name in NAMES if Can.DEDUPE in all_providers()[name].can])
 FILES = [
     path.stem for path in Path(mailsvc.providers.__path__[0]).glob("*.py") if path.stem not in ("__init__", "base")
 ]
@@ -183,6 +185,54 @@ def test_no_secret_is_shown(name: str) -> None:
         shown += request.url
 
     assert not [secret for secret in found.secrets() if secret and secret in shown]
+
+
+# Keys: those by which a provider knows a request that is repeated.
+
+
+@every
+def test_only_a_provider_that_can_dedupe_has_keys_and_says_how_long_they_live(name: str) -> None:
+    found = provider(name)
+    request = found.request(MESSAGE)
+    key = request.key if isinstance(request, HttpRequest) else None
+
+    assert bool(key) is (Can.DEDUPE in found.can) is (found.key_life > 0)
+
+
+@every_deduping
+def test_a_key_belongs_to_the_mail_whatever_is_in_it(name: str) -> None:
+    first, other = new_id(1.0), new_id(1.0)
+    keys = [
+        provider(name).request(replace(MESSAGE, id=each, subject=subject)).key
+        for each in (first, other)
+        for subject in ("a", "b")
+    ]
+
+    assert (keys[0], keys[2]) == (keys[1], keys[3])
+    assert keys[0] != keys[2]
+
+
+@every_deduping
+def test_a_request_can_be_made_again_from_its_body_and_its_key(name: str) -> None:
+    found = provider(name)
+    request = found.request(MESSAGE)
+
+    assert found.again(request.body, request.key) == request
+
+
+@every_deduping
+def test_a_body_that_is_kept_holds_no_secret(name: str) -> None:
+    found = provider(name)
+
+    assert not [secret for secret in found.secrets() if secret.encode() in found.request(MESSAGE).body]
+
+
+@every
+def test_only_a_provider_that_can_dedupe_is_asked_for_a_request_again(name: str) -> None:
+    found = provider(name)
+    if Can.DEDUPE not in found.can:
+        with pytest.raises(NotImplementedError):
+            found.again(b"", "")
 
 
 # On the wire.

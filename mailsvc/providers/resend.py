@@ -1,0 +1,106 @@
+"""Resend.
+
+https://resend.com/docs/api-reference/emails/send-email
+https://resend.com/docs/dashboard/emails/idempotency-keys
+Errors are told apart by `name`: a 403 stands for a wrong key and for an unverified domain. A request that is repeated
+with the same `Idempotency-Key` within a day, and with the same body, gets the first answer again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..model import Message, Outcome
+from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+
+_OUTCOMES = {
+    **dict.fromkeys(("missing_api_key", "restricted_api_key", "invalid_api_key"), Outcome.UNAUTHORIZED),
+    "suspended_api_key": Outcome.SUSPENDED,
+    "invalid_from_address": Outcome.SENDER_REFUSED,
+    **dict.fromkeys(("daily_quota_exceeded", "monthly_quota_exceeded"), Outcome.QUOTA),
+    "rate_limit_exceeded": Outcome.RATE_LIMITED,
+    # The first request with this key is still at work there, or had another body: the mail may be on its way.
+    **dict.fromkeys(("concurrent_idempotent_requests", "invalid_idempotent_request"), Outcome.UNANSWERED),
+    # Not about the mail, so nothing that a second opinion would help.
+    **dict.fromkeys(("not_found", "method_not_allowed"), Outcome.DOWN),
+    **dict.fromkeys(("application_error", "internal_server_error"), Outcome.DOWN),
+}
+# For an error whose name is not known, and for `validation_error`: what its status says.
+_STATUSES = {
+    401: Outcome.UNAUTHORIZED,
+    403: Outcome.UNAUTHORIZED,
+    409: Outcome.UNANSWERED,
+    429: Outcome.RATE_LIMITED,
+}
+
+
+class Resend(HttpProvider):
+    """Resend: 200 with an id. The mail's id is the idempotency key, so it is the same however often it is sent."""
+
+    name = "resend"
+    rank = 50
+    env = ("RESEND_API_KEY",)
+    can = Can.DEDUPE
+    default_url = "https://api.resend.com"
+    key_life = 24 * 3600.0
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._headers = {
+            "Authorization": f"Bearer {settings.values['RESEND_API_KEY']}",
+            "Content-Type": "application/json",
+        }
+
+    def request(self, message: Message) -> HttpRequest:
+        """One request for all recipients. Tags come back in every report."""
+        body = {
+            "from": str(message.sender),
+            "to": [str(mailbox) for mailbox in message.to],
+            "subject": message.subject,
+            **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
+            "headers": {"Message-ID": message.message_id},
+            "tags": [{"name": "mailsvc_id", "value": message.id}],
+        }
+        return self.again(orjson.dumps(body), message.id)
+
+    def again(self, body: bytes, key: str) -> HttpRequest:
+        """The key stands in a header, the credentials in another."""
+        return HttpRequest(f"{self.url}/emails", {**self._headers, "Idempotency-Key": key}, body, key=key)
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """200 with the id of the mail."""
+        document = from_json(response.body)
+        identifier = document.get("id") if isinstance(document, dict) else None
+        if response.status != 200 or not isinstance(identifier, str) or not identifier:
+            return self.undocumented(response)
+        return Result(Outcome.ACCEPTED, describe(200, ""), provider_message_id=identifier)
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """An error by name."""
+        document = from_json(response.body)
+        return self._error(response, document) if _is_error(document) else self.foreign(response)
+
+    def _error(self, response: Response, error: Mapping[str, Any]) -> Result:
+        name, status = _name(error), response.status
+        outcome = _OUTCOMES.get(name, _STATUSES.get(status, Outcome.REFUSED))
+        if name == "validation_error" and status == 403:
+            outcome = Outcome.SENDER_REFUSED  # the domain is not verified, or the account may write to itself alone
+        detail = describe(status, f"{name}: {error.get('message') or ''}")
+        if outcome is Outcome.RATE_LIMITED:
+            return self.throttled(response, detail, "ratelimit-reset")
+        if name in ("not_found", "method_not_allowed"):
+            detail += f"; check {self.url_setting}"
+        taken = name == "invalid_idempotent_request"
+        return Result(outcome, detail, retry_after=retry_after(response), key_taken=taken)
+
+
+def _name(error: Mapping[str, Any]) -> str:
+    """Official answers have `name`, some imitations `type`."""
+    return str(error.get("name") or error.get("type"))
+
+
+def _is_error(document: object) -> bool:
+    return isinstance(document, dict) and any(isinstance(document.get(field), str) for field in ("name", "type"))
