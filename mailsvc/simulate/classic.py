@@ -7,7 +7,8 @@ once, which is always healthy. What is published is the share of failed attempts
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -44,10 +45,23 @@ class Experiment:
         """The two providers."""
         return {"preferred": BASE, "alternative": self.alternative}
 
-    def make(self, seed: int) -> Chooser:
-        """The selector of this experiment."""
+    def make(self, seed: int, *, scored: bool = False) -> Chooser:
+        """The selector of this experiment. With `scored` a random pick keeps scores too, for a figure of them."""
         rng = random.Random(f"{self.name} {seed} selector")  # noqa: S311 - reproducible on purpose
-        return RandomPick(self.bases, rng) if self.selector == "random" else Selector(self.bases, rng=rng, exact=True)
+        if self.selector == "classic":
+            return Selector(self.bases, rng=rng, exact=True)
+        return _ScoredRandomPick(self.bases, rng) if scored else RandomPick(self.bases, rng)
+
+
+class _ScoredRandomPick(Selector):
+    """Picks like RandomPick, and learns like the published rule."""
+
+    def __init__(self, bases: Mapping[str, float], rng: random.Random) -> None:
+        super().__init__(bases, rng=rng, exact=True)
+        self._random = RandomPick(bases, rng)
+
+    def pick(self, now: float, exclude: AbstractSet[str] = frozenset()) -> str | None:
+        return self._random.pick(now, exclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ EXPERIMENTS = [
 
 def play(experiment: Experiment, seed: int, chooser: Chooser | None = None, *, traced: bool = False) -> Play:
     """Run one experiment once, with its own selector or another one."""
-    chooser = chooser or experiment.make(seed)
+    chooser = chooser or experiment.make(seed, scored=traced)
     draw = random.Random(f"{experiment.name} {seed}").random  # noqa: S311 - reproducible on purpose
     start, end, rate = experiment.start, experiment.end, experiment.failure_rate
     failures, trace, failed = 0, [], frozenset({"preferred"})

@@ -88,7 +88,7 @@ def _pyplot() -> Any:
 
 def _save(pyplot: Any, path: Path, draw: Callable[[], Any]) -> Path:
     figure = draw()
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
     pyplot.close(figure)
     return path
 
@@ -107,7 +107,7 @@ def _score_panels(pyplot: Any, rows: Sequence[Sequence[Experiment]]) -> Any:
     for row, experiments in zip(axes, rows, strict=True):
         for axis, experiment in zip(row, experiments, strict=True):
             _score_panel(axis, experiment)
-        row[0].set_ylabel("score" if experiments[0].selector == "classic" else "random pick: score")
+        row[0].set_ylabel("score")
     for axis in axes[-1]:
         axis.set_xlabel("minutes")
     handles, labels = axes[0][0].get_legend_handles_labels()
@@ -118,12 +118,14 @@ def _score_panels(pyplot: Any, rows: Sequence[Sequence[Experiment]]) -> Any:
 def _score_panel(axis: Any, experiment: Experiment) -> None:
     outcome = play(experiment, 1, traced=True)
     minutes = [point[0] / 60 for point in outcome.trace]
+    axis.plot(minutes, [point[1] for point in outcome.trace], color=PREFERRED, lw=1.3, label="preferred provider")
+    if experiment.alternative:
+        other = [point[2] for point in outcome.trace]
+        axis.plot(minutes, other, color=OTHER, ls="--", lw=1.3, label="alternative")
     if experiment.start > 0:
         axis.axvspan(experiment.start / 60, experiment.end / 60, color=FAULT, lw=0, label="fault")
-    if experiment.alternative:
-        axis.plot(minutes, [point[2] for point in outcome.trace], color=OTHER, ls="--", lw=1.3, label="alternative")
-    axis.plot(minutes, [point[1] for point in outcome.trace], color=PREFERRED, lw=1.3, label="preferred")
-    axis.set_title(f"{experiment.about}\n{outcome.failed:.2f} % of all attempts failed")
+    rule = "highest score" if experiment.selector == "classic" else "random pick"
+    axis.set_title(f"{experiment.about}\n{rule}: {outcome.failed:.2f} % of all attempts failed")
     axis.set(xlim=(0, 30), ylim=(0, 54))
     axis.grid(color=PALE, lw=0.4)
 
