@@ -57,9 +57,7 @@ async def test_a_provider_that_hangs_is_left_within_seconds_and_preferred_again_
             mails = [await service.mail(mail_id) for mail_id in ids]
 
     unanswered = [a for mail in mails for a in mail["attempts"] if a["outcome"] == "unanswered"]
-    began = sorted(
-        entry.at - onset for entry in sendgrid.ledger if onset <= entry.at <= cure and not entry.accepted
-    )
+    began = sorted(entry.at - onset for entry in sendgrid.ledger if onset <= entry.at <= cure and not entry.accepted)
     assert len(unanswered) < 25
     assert began
     assert [second for second in began if 1.0 + 2.0 < second < 5.0] == []
