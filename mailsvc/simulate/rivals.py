@@ -72,19 +72,22 @@ class Failover(Rival):
 
     def __init__(self, bases: Mapping[str, float], rng: random.Random) -> None:
         super().__init__(bases, rng)
-        self._died_at = dict.fromkeys(self._names, -math.inf)
+        self._died_at: dict[str, float] = {}
         self._current = self._names[0]
 
     def pick(self, now: float, exclude: AbstractSet[str] = frozenset()) -> str | None:
-        """The current one, or the next in order that is not dead."""
-        here = self._names.index(self._current)
+        """The current one; if it is dead, the next in order that is not, or has been for long enough."""
+        here = self._names.index(self._current) + (self._current in self._died_at)
         order = self._names[here:] + self._names[:here]
-        alive = [name for name in order if now - self._died_at[name] > self.RETRY_PERIOD and name not in exclude]
-        return alive[0] if alive else None
+        return next((name for name in order if name not in exclude and self._may_live(name, now)), None)
+
+    def _may_live(self, name: str, now: float) -> bool:
+        return name not in self._died_at or now - self._died_at[name] > self.RETRY_PERIOD
 
     def start(self, name: str, now: float) -> Flight:
-        """Who is used becomes the current one only when the current one is dead."""
-        if now - self._died_at[self._current] <= self.RETRY_PERIOD:
+        """Who is used instead of a dead one is the current one from here on."""
+        self._died_at.pop(name, None)
+        if self._current in self._died_at:
             self._current = name
         return super().start(name, now)
 
