@@ -23,7 +23,7 @@ from .submission import Submission, parse
 TIMEOUT, UNCERTAIN_AFTER = 5.0, 10.0  # seconds; a rehearsal does not make people wait as long as real life may
 WINDOW = 10.0  # seconds over which a rate limit counts
 MAX_LATENCY, MAX_LIMIT = 8000, 1000  # milliseconds; mails in a window
-RATES, MAX_MAILS = (1, 5, 20), 1200  # mails a second, and mails in one stream
+RATES, MAX_MAILS = (1, 5, 20), 2400  # mails a second, and mails in one stream
 SCHEME = "rehearsal:"
 
 log = structlog.get_logger("mailsvc.rehearsal")

@@ -60,7 +60,7 @@ function options(place, names, top) {
   return {
     width: place.clientWidth,
     height: HEIGHT,
-    padding: [6, 8, 0, 0],
+    padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { range: span }, y: { range: [0, top * 1.06] } },
