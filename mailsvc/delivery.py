@@ -15,31 +15,20 @@ from typing import Any
 import structlog
 
 from .backoff import next_due
+from .choice import Choice, Chooser, Hold, Wait
 from .config import Config
-from .errors import InvalidMail, NotSent, StorageUnavailable, Unanswered
+from .errors import Conflict, InvalidMail, NotSent, StorageUnavailable, Unanswered
 from .feed import Feed
 from .journal import Journal
-from .model import Mail, Message, Outcome, Status
+from .model import Mail, Message, Outcome, Payload, Resolution, Status
 from .outbox.base import Beginning, Settlement
 from .outcome import Standing, standing, verdict
-from .providers.base import Answer, Provider, Request, Result, one_line
+from .providers.base import Answer, Can, HttpRequest, Provider, Request, Result, one_line
 from .render import LARGE, render
-from .selector import Flight, Selector
+from .selector import Selector
 from .tally import Tally
 
-SENDER_REFUSED_FOR = 300.0  # seconds a provider is not asked again for a sender's domain that it refused
-
 log = structlog.get_logger("mailsvc.delivery")
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A provider that is going to be asked, and what was known of all of them at that moment."""
-
-    provider: str
-    flight: Flight
-    score: float
-    considered: list[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -71,37 +60,24 @@ class Courier:
         self._config, self._journal, self._selector, self._providers = config, journal, selector, providers
         self._fetch, self._feed, self._rng, self._clock, self._monotonic = fetch, feed, rng, clock, monotonic
         self.tally = Tally()
-        self._refused_senders: dict[tuple[str, str], float] = {}
+        self._chooser = Chooser(selector, providers, config.uncertain_after, clock, monotonic)
         self._states: dict[str, str] = {}
 
     def somebody_may_be_asked(self) -> bool:
         """Whether it makes sense to claim mails at all."""
         return self._selector.pick(self._monotonic()) is not None
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | None:
-        """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | None:
+        """See Chooser."""
+        return self._chooser.choose(mail, tried)
 
-        One that may have the mail already is asked only if there is nobody else.
-        """
-        now = self._monotonic()
-        unusable = self._unusable(mail.sender.domain, now)
-        name = self._selector.pick(now, tried | unusable | mail.doubted)
-        if name is None and mail.doubted:
-            name = self._selector.pick(now, tried | unusable)
-        if name is None:
-            return None
-        considered, score = [], 0.0
-        for candidate in self._selector.survey(now, tried | unusable):
-            row: dict[str, Any] = {"provider": candidate.name, "score": round(candidate.score, 3)}
-            if candidate.name == name:
-                score = candidate.score
-                row["state"] = "chosen"
-            elif candidate.name in unusable:
-                row |= {"state": "sender_refused", "reason": f"it refused senders of {mail.sender.domain} lately"}
-            else:
-                row |= {"state": candidate.state, "reason": candidate.reason}
-            considered.append(row)
-        return Choice(name, self._selector.start(name, now), round(score, 3), considered)
+    async def hold(self, mail: Mail, hold: Hold) -> None:
+        """Nobody is asked any more, and the mail says why."""
+        now, status = self._clock(), Status.UNCERTAIN
+        row = Settlement(mail.id, 0, None, status, None, mail.rounds, now, error=hold.why, expected=status)
+        await self._journal.settle(row)
+        log.warning("held", mail=mail.id, why=hold.why)
+        self._feed.say("mail", mail.id, status=status.value)
 
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
@@ -109,14 +85,16 @@ class Courier:
         try:
             message = await _render(mail)
             while await self._attempt(go, next_choice, message) is Status.SENDING:
-                found = self.choose(mail, go.tried)
-                if found is None:
+                found = self.choose(go.mail, go.tried)
+                if not isinstance(found, Choice):
                     await self._end_round(go)
                     break
                 next_choice = found
         except StorageUnavailable as error:
             log.error("storage_trouble", mail=mail.id, error=str(error))
             return replace(mail, attempts=go.n)
+        except Conflict as error:
+            log.info("not_sent_any_more", mail=mail.id, why=str(error))
         except InvalidMail as error:
             self._selector.finish(next_choice.flight, *self._told(_INTERRUPTED))
             await self._journal.settle(_failed(go, self._clock(), str(error)))
@@ -130,66 +108,95 @@ class Courier:
     async def _attempt(self, go: _Go, choice: Choice, message: Message) -> Status:
         """Ask one provider and write down what came of it. Returns where the mail stands."""
         go.tried.add(choice.provider)
-        started = self._clock()
-        row = Beginning(go.mail.id, go.n + 1, choice.provider, choice.score, choice.considered, started)
+        started, request = self._clock(), self._prepare(choice, message)
         try:
-            await self._journal.begin(row)
+            await self._journal.begin(_beginning(go, choice, request, started))
         except BaseException:
             self._selector.finish(choice.flight, *self._told(_INTERRUPTED))
             raise
         go.n += 1
         self._feed.say("attempt", go.mail.id, n=go.n, provider=choice.provider, outcome=None, score=choice.score)
         try:
-            result = await self._ask(choice.provider, message)
+            result = await self._ask(choice.provider, request, message)
         except asyncio.CancelledError:
             await asyncio.shield(self._conclude(go, choice, _INTERRUPTED, started))
             raise
         return await self._conclude(go, choice, result, started)
 
-    async def _ask(self, name: str, message: Message) -> Result:
-        """The provider's answer, read. Whatever goes wrong is an outcome: no adapter can stop the drain."""
-        provider, asked = self._providers[name], False
+    def _prepare(self, choice: Choice, message: Message) -> Request | Result:
+        """What to send, to the byte as before if there was a before; a result where the adapter fails."""
+        provider = self._providers[choice.provider]
         try:
-            request = provider.request(message)
-            asked = True
-            return provider.read(await self._fetch(request), message)
+            return provider.again(choice.again.body, choice.again.key) if choice.again else provider.request(message)
+        except Exception as error:
+            log.exception("adapter_failed", mail=message.id, provider=choice.provider)
+            return Result(Outcome.DOWN, f"a fault in mailsvc's adapter: {type(error).__name__}")
+
+    async def _ask(self, name: str, request: Request | Result, message: Message) -> Result:
+        """The provider's answer, read. Whatever goes wrong is an outcome: no adapter can stop the drain."""
+        if isinstance(request, Result):
+            return request
+        try:
+            return self._providers[name].read(await self._fetch(request), message)
         except NotSent as error:
             return Result(Outcome.DOWN, one_line(str(error)))
         except Unanswered as error:
             return Result(Outcome.UNANSWERED, one_line(str(error)))
         except Exception as error:
             log.exception("adapter_failed", mail=message.id, provider=name)
-            outcome = Outcome.UNANSWERED if asked else Outcome.DOWN
-            return Result(outcome, f"a fault in mailsvc's adapter: {type(error).__name__}")
+            return Result(Outcome.UNANSWERED, f"a fault in mailsvc's adapter: {type(error).__name__}")
 
     async def _conclude(self, go: _Go, choice: Choice, result: Result, started: float) -> Status:
         """Tell the selector, decide where the mail stands, write it down."""
         self._tell_selector(go, choice, result)
         now = self._clock()
-        stands = standing(go.mail, choice.provider, result, len(go.refused_by), now, self._config.uncertain_after)
-        if result.outcome is Outcome.REFUSED and len(self._providers) == 1:
-            stands = Standing(Status.FAILED, stands.error)
+        stands = self._stands(go, choice, result, now)
         go.error = stands.error or ""
+        rounds, due_at = go.mail.rounds + stands.next_round, self._due(go, stands, now)
+        if stands.next_round and due_at is None:
+            go.error = f"gave up after {rounds} rounds; the last error: {go.error}"
         await self._journal.settle(
             Settlement(
                 mail_id=go.mail.id,
                 n=go.n,
                 outcome=result.outcome,
                 status=stands.status,
-                due_at=now if stands.status is Status.SENDING else _at(now, stands.due_in),
-                rounds=go.mail.rounds,
+                due_at=due_at,
+                rounds=rounds,
                 ended_at=now,
                 provider=choice.provider,
                 provider_message_id=result.provider_message_id,
                 http_status=result.http_status,
                 detail=result.detail or None,
-                error=stands.error,
+                error=go.error or None,
                 recipients=stands.recipients,
                 events=stands.events,
+                resolved=stands.resolved,
             )
         )
         self._announce(go, choice, result, stands.status, now - started)
         return stands.status
+
+    def _stands(self, go: _Go, choice: Choice, result: Result, now: float) -> Standing:
+        """Where the mail stands; from here on without the doubt that this attempt has settled."""
+        keyed = Can.DEDUPE in self._providers[choice.provider].can
+        after, refusals = self._config.uncertain_after, len(go.refused_by)
+        stands = standing(go.mail, choice.provider, result, refusals, now, after, keyed=keyed, bound=choice.bound)
+        if stands.resolved:
+            go.mail = replace(go.mail, doubted=go.mail.doubted - {choice.provider}, uncertain=False)
+        if result.outcome is Outcome.REFUSED and len(self._providers) == 1 and stands.status is Status.SENDING:
+            stands = replace(stands, status=Status.FAILED)
+        if stands.status is Status.FAILED and go.mail.doubted:
+            stands = replace(stands, status=Status.UNCERTAIN)  # somebody may have it
+        return stands
+
+    def _due(self, go: _Go, stands: Standing, now: float) -> float | None:
+        if stands.status is Status.SENDING:
+            return now
+        if stands.next_round:
+            gave_up = now - go.mail.created_at >= self._config.give_up
+            return None if gave_up else next_due(go.mail.rounds + 1, now, self._rng, self._config.retry)
+        return None if stands.due_in is None else now + stands.due_in
 
     async def _end_round(self, go: _Go) -> None:
         """Everybody who could be asked has failed: a later round, or the end."""
@@ -216,7 +223,7 @@ class Courier:
         if result.outcome is Outcome.REFUSED:
             go.refused_by.append(choice.provider)
         elif result.outcome is Outcome.SENDER_REFUSED:
-            self._refused_senders[choice.provider, go.mail.sender.domain] = now + SENDER_REFUSED_FOR
+            self._chooser.refuse_sender(choice.provider, go.mail.sender.domain)
             log.error("sender_refused", provider=choice.provider, domain=go.mail.sender.domain, detail=result.detail)
         elif result.outcome is Outcome.ACCEPTED:
             for name in go.refused_by:
@@ -229,13 +236,6 @@ class Courier:
         """The arguments of `Selector.finish` after the flight."""
         means, retry_after = verdict(result)
         return means, self._monotonic(), retry_after
-
-    def _unusable(self, domain: str, now: float) -> set[str]:
-        """The providers that refused this sender's domain lately."""
-        if not self._refused_senders:
-            return set()
-        self._refused_senders = {pair: until for pair, until in self._refused_senders.items() if until > now}
-        return {provider for provider, refused in self._refused_senders if refused == domain}
 
     def _closed_for(self) -> float:
         """Seconds until the first provider may be asked again, if all of them asked to be left alone."""
@@ -284,5 +284,11 @@ async def _render(mail: Mail) -> Message:
     return await asyncio.to_thread(render, mail) if len(mail.content or "") > LARGE else render(mail)
 
 
-def _at(now: float, seconds: float | None) -> float | None:
-    return None if seconds is None else now + seconds
+def _beginning(go: _Go, choice: Choice, request: Request | Result, started: float) -> Beginning:
+    """The attempt as it is written down before its first byte, with what may have to be sent again."""
+    row = Beginning(go.mail.id, go.n + 1, choice.provider, choice.score, choice.considered, started)
+    if isinstance(request, HttpRequest) and request.key and not choice.again:
+        row = replace(row, payload=Payload(choice.provider, request.key, request.body, started))
+    if go.mail.doubted and not choice.bound:
+        row = replace(row, resolved=Resolution.RESEND)
+    return row

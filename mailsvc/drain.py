@@ -12,7 +12,8 @@ from contextlib import suppress
 
 import structlog
 
-from .delivery import Choice, Courier
+from .choice import Choice, Hold, Wait
+from .delivery import Courier
 from .errors import StorageUnavailable
 from .model import Mail
 from .outbox.base import Outbox
@@ -95,13 +96,14 @@ class Drain:
         self._held = [mail for mail in self._held if not self._try_start(mail)]
 
     def _try_start(self, mail: Mail) -> bool:
-        """Begin to deliver, if there is room and a provider may be asked for this mail now."""
+        """Begin to deliver, if there is room and a provider may be asked for this mail now; or put it off."""
         if self._stopping or self.in_flight >= self._concurrency:
             return False
         choice = self._courier.choose(mail, set())
         if choice is None:
             return False
-        task = asyncio.create_task(self._deliver(mail, choice), name=f"deliver {mail.id}")
+        work = self._deliver(mail, choice) if isinstance(choice, Choice) else self._put_off(mail, choice)
+        task = asyncio.create_task(work, name=f"deliver {mail.id}")
         self._running[mail.id] = task
         return True
 
@@ -110,6 +112,20 @@ class Drain:
             unsent = await self._courier.deliver(mail, choice)
             if unsent:
                 self._held.append(unsent)
+        finally:
+            del self._running[mail.id]
+            self.wake()
+
+    async def _put_off(self, mail: Mail, why: Wait | Hold) -> None:
+        """A doubt forbids to ask anybody now. The mail makes room for others until then."""
+        try:
+            if isinstance(why, Hold):
+                await self._courier.hold(mail, why)
+            else:
+                await self._outbox.release([mail.id], self._clock() + why.seconds)
+        except StorageUnavailable as error:
+            log.error("storage_trouble", mail=mail.id, error=str(error))
+            self._held.append(mail)
         finally:
             del self._running[mail.id]
             self.wake()

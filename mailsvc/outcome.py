@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .model import Event, Mail, OnUncertain, Outcome, Status
+from .model import Event, Mail, OnUncertain, Outcome, Resolution, Status
 from .providers.base import Result
 from .selector import Verdict
 
 QUOTA_RESET = 3600.0  # seconds a used-up quota closes a provider that does not say until when
+CONFLICT = 409  # an answer about an idempotency key: the provider is well
+# What settles a doubt when the provider says it to a request with the same key: it would have said `accepted` if it had
+# taken the first one, and the mail is the same to the byte.
+DEFINITE = frozenset({Outcome.ACCEPTED, Outcome.REFUSED, Outcome.RECIPIENT_REFUSED, Outcome.SENDER_REFUSED})
 
 _VERDICTS = {
     Outcome.ACCEPTED: Verdict.OK,
@@ -26,7 +30,7 @@ _VERDICTS = {
 
 def verdict(result: Result) -> tuple[Verdict, float | None]:
     """What the selector is told, and for how many seconds the provider asked to be left alone."""
-    if result.stuck:
+    if result.stuck or (result.outcome is Outcome.UNANSWERED and result.http_status == CONFLICT):
         return Verdict.CANCELLED, None
     if result.outcome is Outcome.DOWN:
         return (Verdict.SERVER_ERROR if result.http_status else Verdict.UNREACHABLE), None
@@ -37,17 +41,49 @@ def verdict(result: Result) -> tuple[Verdict, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a mail stands after an attempt; SENDING means: the next provider is asked in the same go."""
+    """Where a mail stands after an attempt; SENDING means: the next provider is asked in the same go.
+
+    `next_round`: the round is over, and the mail is due after the usual pause. `resolved` settles its open doubts.
+    """
 
     status: Status
     error: str | None = None
     due_in: float | None = None
     recipients: dict[str, Status] | None = None
     events: tuple[Event, ...] = ()
+    next_round: bool = False
+    resolved: Resolution | None = None
 
 
-def standing(mail: Mail, provider: str, result: Result, refusals: int, now: float, uncertain_after: float) -> Standing:
-    """Where the mail stands. `refusals` counts the providers that refused it in this go, this one included."""
+def standing(
+    mail: Mail,
+    provider: str,
+    result: Result,
+    refusals: int,
+    now: float,
+    uncertain_after: float,
+    *,
+    keyed: bool = False,
+    bound: bool = False,
+) -> Standing:
+    """Where the mail stands. `refusals` counts the providers that refused it in this go, this one included.
+
+    `keyed`: the provider would know the same request again. `bound`: it was one, to settle a doubt.
+    """
+    if not bound:
+        return _standing(mail, provider, result, refusals, now, None if keyed else uncertain_after)
+    if result.outcome not in DEFINITE:
+        said = f"{provider}: {result.detail or result.outcome.value}"
+        return Standing(Status.UNCERTAIN, said, next_round=not result.key_taken)
+    told = Event("resolved", now, provider, None, f"asked again with the same key: {result.outcome.value}")
+    stands = _standing(mail, provider, result, refusals, now, uncertain_after)
+    return replace(stands, events=(*stands.events, told), resolved=Resolution.SAME_KEY)
+
+
+def _standing(
+    mail: Mail, provider: str, result: Result, refusals: int, now: float, uncertain_after: float | None
+) -> Standing:
+    """The table. `uncertain_after` is None when the same provider is asked again instead of another."""
     outcome, said = result.outcome, f"{provider}: {result.detail or result.outcome.value}"
     if outcome is Outcome.ACCEPTED:
         left_out = dict.fromkeys(result.refused, Status.REJECTED)
@@ -58,9 +94,13 @@ def standing(mail: Mail, provider: str, result: Result, refusals: int, now: floa
     if outcome is Outcome.RECIPIENT_REFUSED:
         return Standing(Status.REJECTED, said, events=(Event("rejected", now, provider, None, result.detail),))
     if outcome.maybe_sent:
-        due_in = uncertain_after if mail.on_uncertain is OnUncertain.RESEND else None
+        waits = result.key_taken or mail.on_uncertain is OnUncertain.HOLD
         return Standing(
-            Status.UNCERTAIN, said, due_in, events=(Event("uncertain", now, provider, None, result.detail),)
+            Status.UNCERTAIN,
+            said,
+            None if waits else uncertain_after,
+            events=(Event("uncertain", now, provider, None, result.detail),),
+            next_round=uncertain_after is None and not result.key_taken,
         )
     if outcome is Outcome.REFUSED and refusals >= 2:
         return Standing(Status.FAILED, said)

@@ -1,0 +1,162 @@
+"""Who is asked for a mail now: the selector's choice, within what a doubt about the mail allows.
+
+While a provider may have a mail that it would know by its key, nobody else is asked, and it is asked again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from .model import Mail, OnUncertain, Payload
+from .providers.base import Provider
+from .selector import Candidate, Flight, Selector
+
+KEY_SHARE = 0.8  # of a key's life that is relied on: clocks differ, and a provider may count from another moment
+SENDER_REFUSED_FOR = 300.0  # seconds a provider is not asked again for a sender's domain that it refused
+LOOK_AGAIN, LOOK_AGAIN_MAX = 2.0, 60.0  # seconds a mail waits for the one provider that may be asked for it
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A provider that is going to be asked, and what was known of all of them at that moment.
+
+    `again` is what it was handed for this mail before, to be sent to the byte. `bound`: to find out what became of it.
+    """
+
+    provider: str
+    flight: Flight
+    score: float
+    considered: list[dict[str, Any]]
+    again: Payload | None = None
+    bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The one provider that may be asked for this mail cannot be asked now; look again in so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nobody may be asked until a person or a report settles the doubt."""
+
+    why: str
+
+
+class Chooser:
+    """Chooses, and remembers which senders' domains a provider has refused lately.
+
+    `uncertain_after` is in seconds; `clock` gives Unix time, for what was stored.
+    """
+
+    def __init__(
+        self,
+        selector: Selector,
+        providers: Mapping[str, Provider],
+        uncertain_after: float,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._selector, self._providers, self._uncertain_after = selector, providers, uncertain_after
+        self._clock, self._monotonic = clock, monotonic
+        self._refused_senders: dict[tuple[str, str], float] = {}
+
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | None:
+        """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
+
+        Wait and Hold come only for a mail that is uncertain.
+        """
+        payload = self._known_by_key(mail)
+        if payload and mail.uncertain:
+            return self._again(mail, payload) or Wait(self._opens_in(payload.provider))
+        if mail.uncertain and mail.on_uncertain is OnUncertain.HOLD:
+            return Hold(f"{', '.join(sorted(mail.doubted))} may have it, and nothing but a report or a person can tell")
+        if mail.uncertain and (left := self._too_early(mail)) > 0:
+            return Wait(left)
+        # A person has said that it may be sent: by its key if that is possible now.
+        by_key = self._again(mail, payload) if payload and payload.provider not in tried else None
+        return by_key or self._best(mail, tried)
+
+    def refuse_sender(self, provider: str, domain: str) -> None:
+        """The provider will not send for this domain."""
+        self._refused_senders[provider, domain] = self._monotonic() + SENDER_REFUSED_FOR
+
+    def _known_by_key(self, mail: Mail) -> Payload | None:
+        """What the provider was handed that may have the mail last and still knows it by its key."""
+        now = self._clock()
+        for payload in reversed(mail.payloads):
+            provider = self._providers.get(payload.provider)
+            life = KEY_SHARE * provider.key_life if provider else 0.0
+            if payload.provider in mail.doubted and now < payload.at + life:
+                return payload
+        return None
+
+    def _too_early(self, mail: Mail) -> float:
+        """Seconds until a mail may be given to another provider whose key turns out to be of no use."""
+        return max((payload.at for payload in mail.payloads), default=0.0) + self._uncertain_after - self._clock()
+
+    def _again(self, mail: Mail, payload: Payload) -> Choice | None:
+        """The provider that may have it. A bench is waited for, since a doubt is no reason to hurry."""
+        now, name = self._monotonic(), payload.provider
+        candidate = self._candidate(name, now)
+        if candidate.state == "benched" and candidate.until is not None:
+            return None
+        if self._selector.pick(now, self._providers.keys() - {name}) is None:
+            return None
+        why = "may have this mail, and knows it by its key"
+        return self._choice(mail, name, now, set(), {name: {"state": "chosen", "reason": why}}, bound=mail.uncertain)
+
+    def _opens_in(self, name: str) -> float:
+        now = self._monotonic()
+        until = self._candidate(name, now).until
+        return LOOK_AGAIN if until is None else min(LOOK_AGAIN_MAX, max(LOOK_AGAIN, until - now))
+
+    def _candidate(self, name: str, now: float) -> Candidate:
+        return next(candidate for candidate in self._selector.survey(now) if candidate.name == name)
+
+    def _best(self, mail: Mail, tried: set[str]) -> Choice | None:
+        """The best score. One that may have the mail already is asked only if there is nobody else."""
+        now, domain = self._monotonic(), mail.sender.domain
+        unusable = self._unusable(domain, now)
+        name = self._selector.pick(now, tried | unusable | mail.doubted)
+        if name is None and mail.doubted:
+            name = self._selector.pick(now, tried | unusable)
+        if name is None:
+            return None
+        refused = {"state": "sender_refused", "reason": f"it refused senders of {domain} lately"}
+        return self._choice(mail, name, now, tried | unusable, dict.fromkeys(unusable, refused) | {name: _CHOSEN})
+
+    def _choice(
+        self,
+        mail: Mail,
+        name: str,
+        now: float,
+        excluded: AbstractSet[str],
+        words: Mapping[str, dict[str, str]],
+        *,
+        bound: bool = False,
+    ) -> Choice:
+        considered, score = [], 0.0
+        for candidate in self._selector.survey(now, excluded):
+            said = words.get(candidate.name, {"state": candidate.state, "reason": candidate.reason})
+            considered.append({"provider": candidate.name, "score": round(candidate.score, 3), **said})
+            if candidate.name == name:
+                score = round(candidate.score, 3)
+        again = next((payload for payload in mail.payloads if payload.provider == name), None)
+        return Choice(name, self._selector.start(name, now), score, considered, again, bound)
+
+    def _unusable(self, domain: str, now: float) -> set[str]:
+        """The providers that refused this sender's domain lately."""
+        if not self._refused_senders:
+            return set()
+        self._refused_senders = {pair: until for pair, until in self._refused_senders.items() if until > now}
+        return {provider for provider, refused in self._refused_senders if refused == domain}
+
+
+_CHOSEN = {"state": "chosen"}
