@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -38,8 +38,8 @@ FAILURES = frozenset(Verdict) - {Verdict.OK, Verdict.REFUSED, Verdict.CANCELLED}
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One measure over several runs. `mean` is over the runs that have a value, None if most have none (never);
-    `worst` values are None if any run has none.
+    """One measure over several runs; a run has none for what never happened. `mean` is over the runs that have one, None
+    if most have none. `max` is None if any has none.
     """
 
     mean: float | None
@@ -139,8 +139,8 @@ class _Picks:
         """Seconds until it was preferred again; None if it never was."""
         return self._first(watch.to, duration, watch.window, lambda share: share >= 0.9)
 
-    def _first(self, start: float, end: float, window: float, fits: object) -> float | None:
-        assert callable(fits)  # noqa: S101
+    def _first(self, start: float, end: float, window: float, fits: Callable[[float], bool]) -> float | None:
+        """Seconds from `start` to the first window that fits; windows open at `start` and right after each pick."""
         first = bisect_left(self._times, start)
         for index in range(first, len(self._times) + 1):
             opens = start if index == first else self._times[index - 1]

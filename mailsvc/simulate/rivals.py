@@ -30,7 +30,7 @@ class Rival:
         """It has ended."""
 
     def blame(self, name: str, now: float) -> None:
-        """Nobody but the guarded rule asks for a second opinion on a refusal."""
+        """None of them tells a refusal of its own from one that the mail deserved."""
 
     def snapshot(self, now: float) -> Sequence[ProviderState]:
         """There is no score to show."""

@@ -21,7 +21,7 @@ from .virtual import VirtualProvider
 ROUNDS = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)  # seconds between rounds; the mail is lost after one more
 ROUND_JITTER = 0.25
 ASK_AGAIN = 1.0  # seconds, when nobody may be asked
-PATIENCE = 7200.0  # seconds after the last arrival, when what still waits is lost
+PATIENCE = 7200.0  # seconds after the last arrival, from when on nobody is asked and what waits is lost
 SAMPLES = 300  # of the scores, in a run
 
 
@@ -107,17 +107,15 @@ class World:
         self._serial = 0
         self._waiting: dict[frozenset[str], deque[tuple[int, Mail]]] = {}
         self._asking_again = False
+        self._closing_time = scenario.duration + PATIENCE
 
     def run(self) -> Log:
         """Play until every mail has met its fate."""
         self._arrive_next()
         for number in range(SAMPLES):
             self._at(self._scenario.duration * number / SAMPLES, self._sample, None)
-        end = self._scenario.duration + PATIENCE
         while self._events:
             now, _, act, argument = heapq.heappop(self._events)
-            if now > end:
-                break
             act(now, argument)
         return self.log
 
@@ -148,13 +146,16 @@ class World:
         """Give every free slot to the mail that has waited longest among those that somebody may be asked about."""
         hopeless: set[frozenset[str]] = set()
         while self._free and (mail := self._first_waiting(hopeless)):
-            name = self._chooser.pick(now, mail.exclude)
+            name = self._ask(mail, now)
             if name is None:
                 hopeless.add(mail.exclude)
                 self._ask_again_later(now)
             else:
                 self._waiting[mail.exclude].popleft()
                 self._begin(mail, name, now)
+
+    def _ask(self, mail: Mail, now: float) -> str | None:
+        return self._chooser.pick(now, mail.exclude) if now < self._closing_time else None
 
     def _first_waiting(self, hopeless: set[frozenset[str]]) -> Mail | None:
         first: tuple[int, Mail] | None = None
@@ -166,7 +167,7 @@ class World:
         return first[1] if first else None
 
     def _ask_again_later(self, now: float) -> None:
-        if not self._asking_again:
+        if not self._asking_again and now < self._closing_time:
             self._asking_again = True
             self._at(now + ASK_AGAIN, self._ask_again, None)
 
@@ -213,7 +214,7 @@ class World:
             mail.refused = len(mail.refused_by) >= min(2, len(self._providers))
             if mail.refused:
                 return
-        name = self._chooser.pick(now, mail.exclude) if len(mail.exclude) < len(self._providers) else None
+        name = self._ask(mail, now) if len(mail.exclude) < len(self._providers) else None
         if name:
             self._begin(mail, name, now)
             return
