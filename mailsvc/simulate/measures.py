@@ -38,8 +38,9 @@ FAILURES = frozenset(Verdict) - {Verdict.OK, Verdict.REFUSED, Verdict.CANCELLED}
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One measure over several runs; a run has none for what never happened. `mean` is over the runs that have one, None
-    if most have none. `max` is None if any has none.
+    """One measure over several runs; a run has no value for what never happened.
+
+    `mean` is over the runs that have one, None if most have none; `max` is None if any has none.
     """
 
     mean: float | None
