@@ -78,7 +78,7 @@ class Visitor:
     def __call__(self, url: str, without: str | None = None, **how: Any) -> Page:
         """A page in a context of its own; `how` are options of the context. URLs like `without` are answered 503."""
         context = self._browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | how))
-        context.set_default_timeout(8000)
+        context.set_default_timeout(30_000)
         context.add_init_script(TELL_VIOLATIONS)
         page = context.new_page()
         page.on("console", self._note)

@@ -6,6 +6,7 @@ import pytest
 
 from mailsvc.errors import NotSent, Unanswered
 from mailsvc.model import OnUncertain, Outcome, Record, Status
+from mailsvc.outbox.base import Beginning
 from mailsvc.providers.base import Result
 from tests.unit.world import World, world
 
@@ -268,6 +269,22 @@ async def test_a_fault_in_an_adapter_is_an_outcome_and_stops_nothing(tmp_path: P
 
     assert (record.status, outcomes(record)) == (Status.UNCERTAIN, [("first", "unanswered")])
     assert record.attempts[0].detail == "a fault in mailsvc's adapter: ZeroDivisionError"
+
+
+async def test_a_mail_that_somebody_else_has_begun_is_dropped_and_asked_of_nobody(tmp_path: Path) -> None:
+    async with world(tmp_path, lambda name, mail: ACCEPTED) as here:
+        mail_id = await here.add()
+        (mail,) = await here.outbox.claim(1, here.wall, 60.0)
+        choice = here.courier.choose(mail, set())
+        assert choice is not None
+        await here.outbox.begin([Beginning(mail_id, 1, "second", 40.0, [], here.wall)])
+        unsent = await here.courier.deliver(mail, choice)
+        record = await here.record(mail_id)
+        in_flight = [state.in_flight for state in here.selector.snapshot(here.monotonic)]
+
+    assert (unsent, here.asked) == (None, [])
+    assert (record.status, outcomes(record)) == (Status.SENDING, [("second", None)])
+    assert in_flight == [0, 0, 0]
 
 
 async def test_a_mail_that_cannot_be_rendered_any_more_has_failed_and_harms_no_provider(tmp_path: Path) -> None:
