@@ -63,6 +63,7 @@ def test_failover_is_told_with_the_reason_for_each_choice(visit: Visitor, tmp_pa
             expect(page.locator(".badge")).to_have_text("LIVE")
             expect(page.locator("#provider-sendgrid [data-field=failed]")).to_have_text("1")
             expect(page.locator("#provider-sendgrid [data-error]")).to_contain_text("503")
+            page.close()
 
 
 def test_the_preview_is_made_by_the_server(visit: Visitor, url: str) -> None:

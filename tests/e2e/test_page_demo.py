@@ -15,6 +15,7 @@ pytestmark = pytest.mark.xdist_group(__name__)
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
+    """Tests name it before `visit`, so that the pages are closed before the server ends."""
     with serving(tmp_path, "--demo") as url:
         yield url
     assert [path.name for path in tmp_path.iterdir()] == ["errors.log"]
@@ -31,7 +32,7 @@ def number(place: Locator) -> float:
     return float(place.inner_text())
 
 
-def test_a_provider_that_fails_is_left_and_comes_back(visit: Visitor, url: str) -> None:
+def test_a_provider_that_fails_is_left_and_comes_back(url: str, visit: Visitor) -> None:
     page = visit(url)
     page.select_option("#rate", "20")
     page.click("text=Start the stream")
@@ -53,7 +54,7 @@ def test_a_provider_that_fails_is_left_and_comes_back(visit: Visitor, url: str) 
     expect(page.locator(".badge")).to_have_text("REHEARSAL")
 
 
-def test_a_limit_and_a_hang_are_told_in_the_mails_story(visit: Visitor, url: str) -> None:
+def test_a_limit_and_a_hang_are_told_in_the_mails_story(url: str, visit: Visitor) -> None:
     page = visit(url)
     turn(page, "alpha", limit="1")
     page.locator("#provider-beta [name=hang]").check()
@@ -71,7 +72,7 @@ def test_a_limit_and_a_hang_are_told_in_the_mails_story(visit: Visitor, url: str
     expect(story).to_contain_text("next try at")
 
 
-def test_the_knobs_work_without_scripts(visit: Visitor, url: str) -> None:
+def test_the_knobs_work_without_scripts(url: str, visit: Visitor) -> None:
     page = visit(url, java_script_enabled=False)
     alpha = page.locator("#provider-alpha")
     alpha.locator("[name=failing]").fill("35")
@@ -85,7 +86,7 @@ def test_the_knobs_work_without_scripts(visit: Visitor, url: str) -> None:
     expect(page.locator("#stream-words")).to_contain_text("of 600 mails sent")
 
 
-def test_knobs_are_checked(visit: Visitor, url: str) -> None:
+def test_knobs_are_checked(url: str, visit: Visitor) -> None:
     request = visit(url).request
     too_much = request.post(f"{url}/rehearsal/providers/alpha", form={"failing": "101"})
     unknown = request.post(f"{url}/rehearsal/providers/alpha", form={"mood": "1"})
