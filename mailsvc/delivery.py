@@ -95,10 +95,6 @@ class Courier:
             return replace(mail, attempts=go.n)
         except Conflict as error:
             log.info("not_sent_any_more", mail=mail.id, why=str(error))
-        except Conflict as error:
-            # Somebody else has taken it, or it is final: its story goes on without this go.
-            self._selector.finish(next_choice.flight, *self._told(_INTERRUPTED))
-            log.warning("delivery_dropped", mail=mail.id, error=str(error))
         except InvalidMail as error:
             self._selector.finish(next_choice.flight, *self._told(_INTERRUPTED))
             await self._journal.settle(_failed(go, self._clock(), str(error)))
