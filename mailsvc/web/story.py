@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import Attempt, Outcome, Record, Status
+from ..model import Attempt, Outcome, Record, Resolution, Status
 
 # For each status: its tone (good, bad, busy, idle) and what it means.
 STATUSES: dict[Status, tuple[str, str]] = {
@@ -51,10 +51,21 @@ _PASSED_OVER = {
     "cannot": "cannot take this mail",
 }
 
+_RESOLUTIONS = {
+    Resolution.SAME_KEY: "doubt settled by asking again with the same key",
+    Resolution.RESEND: "doubt ended by sending it again",
+    Resolution.HAND: "doubt settled by hand",
+    Resolution.REPORT: "doubt settled by a report",
+    Resolution.LOOKUP: "doubt settled by a look-up",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One attempt as it is told. `took` is in milliseconds, None while it runs; `after` the score the next time."""
+    """One attempt as it is told. `took` is in milliseconds, None while it runs; `after` the score the next time.
+
+    `settled` says how a doubt about it ended; empty where there was none, or is one still.
+    """
 
     attempt: Attempt
     tone: str
@@ -62,6 +73,7 @@ class Step:
     took: int | None
     after: float | None
     why: str
+    settled: str
 
 
 def steps(record: Record) -> list[Step]:
@@ -71,7 +83,8 @@ def steps(record: Record) -> list[Step]:
         tone, words = _OUTCOMES[attempt.outcome] if attempt.outcome else ("busy", "is being asked")
         took = None if attempt.ended_at is None else round((attempt.ended_at - attempt.started_at) * 1000)
         after = _score_later(attempt, record.attempts[place + 1 : place + 2])
-        told.append(Step(attempt, tone, words, took, after, why(attempt)))
+        settled = _RESOLUTIONS[attempt.resolved] if attempt.resolved else ""
+        told.append(Step(attempt, tone, words, took, after, why(attempt), settled))
     return told
 
 

@@ -70,6 +70,10 @@ def test_a_limit_and_a_hang_are_told_in_the_mails_story(url: str, visit: Visitor
     expect(story).to_contain_text("beta did not answer", timeout=10_000)
     expect(story.locator(".chip")).to_have_text("uncertain")
     expect(story).to_contain_text("next try at")
+    story.locator("text=It went out").click()
+    expect(page.locator("#timeline-body .chip")).to_have_text("sent")
+    expect(page.locator("#timeline-body")).to_contain_text("doubt settled by hand")
+    assert "/mail/" in page.url
 
 
 def test_the_knobs_work_without_scripts(url: str, visit: Visitor) -> None:

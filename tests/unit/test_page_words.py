@@ -10,10 +10,10 @@ import pytest
 from mailsvc.config import Config
 from mailsvc.errors import FieldFault, InvalidMail
 from mailsvc.history import EVERY, SPAN, History
-from mailsvc.model import Attempt, Outcome, Record, Status
+from mailsvc.model import Attempt, Outcome, Record, Resolution, Status
 from mailsvc.web.form import form
 from mailsvc.web.health import gaps
-from mailsvc.web.story import _OUTCOMES, _PASSED_OVER, STATUSES, steps, why
+from mailsvc.web.story import _OUTCOMES, _PASSED_OVER, _RESOLUTIONS, STATUSES, steps, why
 
 
 def row(provider: str, score: float, state: str = "open", reason: str = "") -> dict[str, Any]:
@@ -81,6 +81,7 @@ def test_there_are_words_for_every_status_outcome_and_state() -> None:
     assert set(STATUSES) == set(Status)
     assert set(_OUTCOMES) == set(Outcome)
     assert set(_PASSED_OVER) == states
+    assert set(_RESOLUTIONS) == set(Resolution)
 
 
 def test_the_history_keeps_a_quarter_of_an_hour() -> None:
