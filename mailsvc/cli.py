@@ -17,6 +17,7 @@ import click
 
 from . import __version__, logs
 from .config import Config
+from .decision import Decision
 from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken
 from .rehearsal import prepared
 
@@ -188,6 +189,39 @@ def resume(remote: Remote, name: str) -> int:
       mailsvc providers resume sendgrid
     """
     return remote.set_provider(name, "resume")
+
+
+@cli.group()
+def mails() -> None:
+    """What to do with mails of a running server.
+
+    \b
+    Example:
+      mailsvc mails resolve 01a20c68-206d-71fb-8bf0-69b468b56623 --as sent
+    """
+
+
+@mails.command()
+@click.argument("mail_id", metavar="ID")
+@click.option(
+    "--as",
+    "decision",
+    type=click.Choice([each.value for each in Decision]),
+    required=True,
+    help="What is to become of it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
+@_remote
+def resolve(remote: Remote, mail_id: str, decision: str, as_json: bool) -> int:
+    """Settle a doubt: a provider may or may not have this mail, and nothing else can tell.
+
+    \b
+    Examples:
+      mailsvc mails resolve ID --as resend        send it again, at the risk that it arrives twice
+      mailsvc mails resolve ID --as sent          it was sent: leave it
+      mailsvc mails resolve ID --as failed        it was not sent: leave it, as failed
+    """
+    return remote.resolve(mail_id, decision, as_json)
 
 
 def main() -> None:

@@ -52,6 +52,14 @@ class Remote:
         click.echo(f"{answer['name']} is {answer['state']}")
         return OK
 
+    def resolve(self, mail_id: str, decision: str, as_json: bool) -> int:
+        """Say what to do with a mail in doubt."""
+        status, answer = self._call("POST", f"/email/{quote(mail_id, safe='')}/resolve", {"as": decision})
+        if _failed(status, answer, as_json):
+            return FAILED
+        click.echo(json.dumps(answer, indent=2) if as_json else f"{answer['status']}  {answer['id']}")
+        return OK
+
     def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Status and JSON of the answer; status 0 when there is none."""
         asked = self._headers | (headers or {}) | ({"Content-Type": "application/json"} if body is not None else {})

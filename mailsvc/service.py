@@ -14,6 +14,7 @@ import structlog
 
 from .batcher import Batcher
 from .config import Config
+from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
 from .errors import NotFound, QueueFull, ShuttingDown, StorageBroken, StorageUnavailable
@@ -21,7 +22,7 @@ from .feed import Feed
 from .fetch import Fetcher
 from .history import History
 from .journal import MAX_BATCH, Journal
-from .model import Mail, Record, Status, new_id
+from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
 from .outbox.base import Added, Addition, Outbox, Page
 from .providers import all_providers
@@ -111,6 +112,24 @@ class Service:
     async def list(self, page: Page) -> Sequence[Record]:
         """Mails, newest first."""
         return await self._outbox.list(page)
+
+    async def resolve(self, id: str, decision: Decision) -> Record:  # noqa: A002 - the field's own name
+        """Do with a mail in doubt what a person says. Raises NotFound, and Conflict when it is not in doubt (now)."""
+        row = decided(await self.get(id), decision, time.time())
+        (applied,) = await self._outbox.settle([row])
+        if isinstance(applied, Exception):
+            raise applied
+        record = await self.get(id)
+        if not applied:
+            raise not_uncertain(record.status)
+        log.info("resolved", mail=id, by="hand", decision=decision.value)
+        self.feed.say("mail", id, status=row.status.value)
+        self._drain.wake()
+        return record
+
+    async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
+        """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""
+        return await self._outbox.doubts()
 
     def _mail(self, submission: Submission, now: float) -> Mail:
         return Mail(

@@ -21,6 +21,7 @@ from .page import NoSuchPage
 from .pages import Home, Inbox, MailPage
 from .parts import HealthPart, InboxPart, MailsPart, RequestsPart, ScoresPart, TimelinePart
 from .providers import Pause, Providers, Resume, Scores
+from .resolve import Resolve
 from .session import Sessions
 
 IDLE, BODY = 20.0, 20.0  # seconds until a silent connection is closed, and until a body must be there
@@ -41,6 +42,7 @@ class OpenApi(Handler):
 ROUTES: list[tuple[str, type[Handler]]] = [
     ("/email", Mails),
     ("/email/([^/]+)", OneMail),
+    ("/email/([^/]+)/resolve", Resolve),
     ("/events", Events),
     ("/providers", Providers),
     ("/providers/scores", Scores),

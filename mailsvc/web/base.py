@@ -7,7 +7,7 @@ import os
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -99,9 +99,10 @@ def _sentence(error: InvalidMail) -> str:
 
 @stream_request_body
 class Handler(RequestHandler):
-    """The base of all handlers. `summary` describes a route in the API's description."""
+    """The base of all handlers. `summary` describes a route in the API's description, `takes` the body of a POST."""
 
     summary = ""
+    takes: ClassVar[dict[str, Any] | None] = None
     public = False  # whether the route can be used without a key
 
     def initialize(self, service: Service) -> None:

@@ -79,9 +79,14 @@ class OneMail(Handler):
         if asked.get("wait", "settled") != "settled":
             raise invalid("wait", "invalid_choice", "must be settled")
         timeout = _timeout(asked.get("timeout", str(WAIT)))
-        mail_id = mail_id if _ID.fullmatch(mail_id) else "-"  # one that no mail has: the same 404 for all
+        mail_id = known_id(mail_id)
         found = await (self.service.settled(mail_id, timeout) if "wait" in asked else self.service.get(mail_id))
         self.send_json(view(found))
+
+
+def known_id(text: str) -> str:
+    """The id of a mail as it stands in a path; for anything else one that no mail has: the same 404 for all."""
+    return text if _ID.fullmatch(text) else "-"
 
 
 def query(handler: Handler, *known: str) -> dict[str, str]:
@@ -127,6 +132,7 @@ def view(record: Record) -> dict[str, Any]:
                 "ended_at": rfc3339(attempt.ended_at),
                 "score": attempt.score,
                 "considered": attempt.considered,
+                "resolved": attempt.resolved,
             }
             for attempt in record.attempts
         ],

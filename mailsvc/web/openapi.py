@@ -76,8 +76,9 @@ def _operations(pattern: str, handler: type[Handler]) -> dict[str, Any]:
         }
         if not handler.public:
             operation["security"] = [{"key": []}, {}]
-        if (pattern, method) == ("/email", "post"):
-            schema = {"schema": {"$ref": "#/components/schemas/Mail"}}
+        takes = {"$ref": "#/components/schemas/Mail"} if pattern == "/email" else handler.takes
+        if method == "post" and takes:
+            schema = {"schema": takes}
             kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
             operation["requestBody"] = {"required": True, "content": dict.fromkeys(kinds, schema)}
         name = re.search(r"\{(\w+)\}", _path(pattern))

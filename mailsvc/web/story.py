@@ -90,6 +90,9 @@ def steps(record: Record) -> list[Step]:
 
 def why(attempt: Attempt) -> str:
     """Why this provider and not another, in one sentence."""
+    said = next((row.get("reason") for row in attempt.considered if row["state"] == "chosen"), None)
+    if said:
+        return f"{attempt.provider} {said}."
     others = [row for row in attempt.considered if row["provider"] != attempt.provider]
     better = [row for row in others if row["score"] > attempt.score]
     if not others:

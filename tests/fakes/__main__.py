@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     steps = "\n".join(f"  {step:9} {text}" for step, text in STEPS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.fakes",
-        description="A fake e-mail provider on 127.0.0.1: SendGrid and Mandrill on one port. Accepts everything.",
+        description="A fake e-mail provider on 127.0.0.1: SendGrid, Mandrill, Resend on one port. Accepts everything.",
         epilog=f"{EPILOG}\nkinds of faults:\n{kinds}\n\nsteps (`at`):\n{steps}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true", help="speak TLS with a self-signed certificate")
     parser.add_argument("--certificate", type=Path, help="folder for that certificate (fake.pem is what to trust)")
     parser.add_argument("--key", action="append", default=[], metavar="PROVIDER=KEY", help="accept this API key only")
+    parser.add_argument("--forgetful", action="store_true", help="honour no idempotency key")
     parser.add_argument("--seed", type=int, default=0, help="of the faults with a probability")
     return parser.parse_args()
 
@@ -67,6 +68,7 @@ async def serve(options: argparse.Namespace) -> None:
         certificate=certificate,
         keys=keys,
         seed=options.seed,
+        dedupes=not options.forgetful,
     )
     async with fake:
         trust = f" (trust {certificate.cafile}, e.g. by SSL_CERT_FILE)" if certificate else ""

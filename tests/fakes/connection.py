@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
         seen = self._fake.see(self._endpoint, request)
         fault = self._fault
         if fault is None:
-            self._note(seen, request.body, str(seen.reply.status), accepted=_is_good(seen.reply))
+            name = f"{seen.reply.status}, replayed" if seen.replayed else str(seen.reply.status)
+            self._note(seen, request.body, name, accepted=_is_good(seen.reply))
             self._write(seen.reply)
         elif fault.at == "answer":
             self._note(seen, request.body, f"{seen.reply.status}, {fault.kind}", accepted=_is_good(seen.reply))
@@ -149,7 +150,8 @@ class Connection(asyncio.Protocol):
         self._note(seen, body, name, accepted=accepted)
         loop = asyncio.get_running_loop()
         if fault.kind == "delay":
-            loop.call_later(fault.seconds, self._write, reply)
+            self._fake.keys.begin(seen)
+            loop.call_later(fault.seconds, self._write_late, seen, reply)
         elif fault.kind == "drip":
             self._drip(_encode(reply), fault.seconds)
         elif fault.kind == "cut":
@@ -214,13 +216,17 @@ class Connection(asyncio.Protocol):
         self._transport.write(rest[:1])
         asyncio.get_running_loop().call_later(seconds, self._drip, rest[1:], seconds)
 
+    def _write_late(self, seen: Seen, reply: Reply) -> None:
+        self._fake.keys.end(seen)
+        self._write(reply)
+
     def _write(self, reply: Reply) -> None:
         if not self._silent:
             self._transport.write(_encode(reply))
 
     def _note(self, seen: Seen, body: bytes, answer: str, *, accepted: bool) -> None:
         provider = self._endpoint.name if self._endpoint else None
-        self._fake.note(provider, seen.mail_id, body, answer, accepted=accepted)
+        self._fake.note(provider, seen, body, answer, accepted=accepted and not seen.replayed)
 
 
 def _is_good(reply: Reply) -> bool:

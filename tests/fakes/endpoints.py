@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,14 @@ MANDRILL_NAMES = {
     500: "GeneralError",
     503: "ServiceUnavailable",
 }
+RESEND_NAMES = {
+    400: "validation_error",
+    401: "missing_api_key",
+    403: "invalid_api_key",
+    405: "method_not_allowed",
+    422: "missing_required_field",
+    429: "rate_limit_exceeded",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an endpoint makes of a request."""
+    """What an endpoint makes of a request. `replayed`: the mail was taken before, with the same `key`."""
 
     reply: Reply
     mail_id: str | None = None
+    key: str | None = None
+    replayed: bool = False
 
 
 class Endpoint:
@@ -63,6 +74,10 @@ class Endpoint:
 
     def error(self, status: int) -> Reply:
         """The provider's own words for a status."""
+        raise NotImplementedError
+
+    def conflict(self, name: str) -> Reply:
+        """What it says about an idempotency key, if it knows such keys."""
         raise NotImplementedError
 
 
@@ -125,4 +140,33 @@ class Mandrill(Endpoint):
         return Reply(status, JSON, orjson.dumps(error))
 
 
-ENDPOINTS: tuple[type[Endpoint], ...] = (SendGrid, Mandrill)
+class Resend(Endpoint):
+    name = "resend"
+    path = re.compile(r"/emails$")
+
+    def see(self, headers: Mapping[str, str], document: Any) -> Seen:
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if not self.good_key(given):
+            return Seen(self.error(403 if given else 401))
+        try:
+            tags = {tag["name"]: tag["value"] for tag in document.get("tags", [])}
+            whole = document["from"] and document["to"] and document["subject"]
+            whole = whole and (document.get("html") or document.get("text"))
+        except (KeyError, TypeError, AttributeError):
+            tags, whole = {}, False
+        mail_id, key = tags.get("mailsvc_id"), headers.get("idempotency-key")
+        if not whole:
+            return Seen(self.error(422), mail_id)
+        return Seen(Reply(200, JSON, orjson.dumps({"id": str(uuid.uuid4())})), mail_id, key)
+
+    def error(self, status: int) -> Reply:
+        return self._error(status, RESEND_NAMES.get(status, "application_error"))
+
+    def conflict(self, name: str) -> Reply:
+        return self._error(409, name)
+
+    def _error(self, status: int, name: str) -> Reply:
+        return Reply(status, JSON, orjson.dumps({"statusCode": status, "name": name, "message": f"this is {name}"}))
+
+
+ENDPOINTS: tuple[type[Endpoint], ...] = (SendGrid, Mandrill, Resend)

@@ -14,7 +14,8 @@ class Entry:
     """One request. `provider` and `mail_id` are None where they could not be told.
 
     `bytes_read` counts the body. `answer` is the status that is about to be sent, or the name of the fault that comes
-    in its place. `accepted` is whether this provider has taken the mail, whatever it said.
+    in its place. `accepted` is whether this provider has taken the mail by this request, whatever it said. `key` is the
+    request's idempotency key.
     """
 
     at: float
@@ -24,6 +25,7 @@ class Entry:
     bytes_read: int
     answer: str
     accepted: bool
+    key: str | None = None
 
 
 class Ledger:

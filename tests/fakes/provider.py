@@ -15,6 +15,7 @@ import orjson
 from .connection import Connection, HttpRequest
 from .endpoints import ENDPOINTS, JSON, Endpoint, Reply, Seen
 from .faults import Fault, Faults
+from .keys import Keys
 from .ledger import Entry, Ledger
 from .tls import Certificate
 
@@ -23,7 +24,7 @@ class FakeProvider:
     """`async with FakeProvider(…) as fake`: accepts everything until told otherwise.
 
     `keys` maps providers to the API key they accept (default: any). With a certificate it speaks TLS. The ledger is
-    kept in memory, and in a file if it has a path.
+    kept in memory, and in a file if it has a path. `dedupes`: idempotency keys are honoured where the provider does.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class FakeProvider:
         certificate: Certificate | None = None,
         keys: Mapping[str, str] | None = None,
         seed: int = 0,
+        dedupes: bool = True,
     ) -> None:
+        self.keys = Keys(honoured=dedupes)
         self.port, self.certificate, self.faults = port, certificate, Faults(seed)
         self.book = Ledger(ledger, fsync=fsync)
         self.endpoints: list[Endpoint] = [kind((keys or {}).get(kind.name)) for kind in ENDPOINTS]
@@ -119,11 +122,13 @@ class FakeProvider:
             document = orjson.loads(request.body)
         except orjson.JSONDecodeError:
             document = None
-        return endpoint.see(request.headers, document)
+        return self.keys.check(endpoint, endpoint.see(request.headers, document), request.body)
 
-    def note(self, provider: str | None, mail_id: str | None, body: bytes, answer: str, *, accepted: bool) -> None:
+    def note(self, provider: str | None, seen: Seen, body: bytes, answer: str, *, accepted: bool) -> None:
         digest = hashlib.sha256(body).hexdigest()
-        self.book.add(Entry(time.time(), provider, mail_id, digest, len(body), answer, accepted))
+        if accepted:
+            self.keys.take(seen, body)
+        self.book.add(Entry(time.time(), provider, seen.mail_id, digest, len(body), answer, accepted, seen.key))
         self.tell()
 
     def control(self, request: HttpRequest) -> Reply:

@@ -197,6 +197,78 @@ async def test_it_kills_a_process_at_an_exact_step(at: str, noted: list[str], ac
         assert fake.accepted("m1") == accepted
 
 
+RESEND = {
+    "from": "c@d.test",
+    "to": ["a@b.test"],
+    "subject": "s",
+    "text": "t",
+    "tags": [{"name": "mailsvc_id", "value": "m1"}],
+}
+
+
+async def resend(session: aiohttp.ClientSession, text: str = "t", key: str = "k-1") -> tuple[int, dict[str, str]]:
+    """Status and JSON of a mail with an idempotency key."""
+    headers = KEY | {"Idempotency-Key": key}
+    async with session.post("/emails", json=RESEND | {"text": text}, headers=headers) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_the_same_request_gets_the_same_answer_and_is_one_mail() -> None:
+    async with FakeProvider() as fake, posting(fake) as session:
+        first, again, other = await resend(session), await resend(session), await resend(session, key="k-2")
+
+    assert first == again
+    assert other[0] == 200
+    assert other != first
+    assert [(entry.answer, entry.accepted, entry.key) for entry in fake.ledger] == [
+        ("200", True, "k-1"),
+        ("200, replayed", False, "k-1"),
+        ("200", True, "k-2"),
+    ]
+
+
+async def test_the_same_key_with_another_body_is_refused() -> None:
+    async with FakeProvider() as fake, posting(fake) as session:
+        await resend(session)
+        status, document = await resend(session, text="other")
+
+    assert (status, document["name"]) == (409, "invalid_idempotent_request")
+    assert fake.accepted("m1") == 1
+
+
+async def test_the_same_request_is_refused_while_the_first_one_is_at_work() -> None:
+    async with FakeProvider() as fake, posting(fake) as session:
+        fake.fault("delay", seconds=0.05, times=1)
+        first = asyncio.create_task(resend(session))
+        await fake.until(lambda: bool(fake.ledger))
+        status, document = await resend(session)
+        answer = await first
+        again = await resend(session)
+
+    assert (status, document["name"]) == (409, "concurrent_idempotent_requests")
+    assert answer == again
+    assert fake.accepted("m1") == 1
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_key_is_remembered_if_the_mail_was_taken_also_when_nothing_was_said(accepted: bool) -> None:
+    async with FakeProvider() as fake, posting(fake) as session:
+        fake.fault("close", accepted=accepted, times=1)
+        with pytest.raises(aiohttp.ClientError):
+            await resend(session)
+        await resend(session)
+
+    assert [entry.accepted for entry in fake.ledger] == [accepted, not accepted]
+
+
+async def test_a_forgetful_one_takes_every_request_for_a_new_one() -> None:
+    async with FakeProvider(dedupes=False) as fake, posting(fake) as session:
+        await resend(session)
+        await resend(session, text="other")
+
+    assert fake.accepted("m1") == 2
+
+
 async def test_it_can_be_controlled_over_http() -> None:
     async with FakeProvider() as fake, posting(fake) as session:
         async with session.post("/_fault", json={"kind": "answer", "status": 500, "times": 2}) as answer:

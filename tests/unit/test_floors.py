@@ -10,7 +10,7 @@ FLOORS = [
     {"__init__", "errors", "address", "model"},
     {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
-    {"fetch", "config", "outcome", "journal", "choice"},
+    {"fetch", "config", "outcome", "journal", "choice", "decision"},
     {"delivery", "rehearsal"},
     {"drain"},
     {"service"},

@@ -31,6 +31,8 @@ def mail(policy: OnUncertain = OnUncertain.RESEND) -> Mail:
         (Result(Outcome.DOWN, http_status=503), (Verdict.SERVER_ERROR, None)),
         (Result(Outcome.DOWN), (Verdict.UNREACHABLE, None)),
         (Result(Outcome.UNANSWERED), (Verdict.UNANSWERED, None)),
+        (Result(Outcome.UNANSWERED, http_status=504), (Verdict.UNANSWERED, None)),
+        (Result(Outcome.UNANSWERED, http_status=409), (Verdict.CANCELLED, None)),
         (Result(Outcome.INTERRUPTED), (Verdict.CANCELLED, None)),
     ],
 )

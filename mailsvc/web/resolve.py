@@ -1,0 +1,52 @@
+"""A person settles a doubt: whether a mail that a provider may or may not have is sent again."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..decision import Decision
+from ..errors import Conflict
+from .base import Handler, invalid
+from .body import fields
+from .email import known_id, view
+from .session import FIELD
+
+
+class Resolve(Handler):
+    """`/email/<id>/resolve`."""
+
+    summary = "Say what to do with a mail in doubt"
+    takes: ClassVar[dict[str, Any] | None] = {
+        "type": "object",
+        "properties": {"as": {"enum": [decision.value for decision in Decision]}},
+        "required": ["as"],
+        "additionalProperties": False,
+    }
+
+    async def post(self, mail_id: str) -> None:
+        """Send it again, take it as sent, or take it as failed. 409 `not_uncertain` when there is no doubt."""
+        self.admit()
+        headers = self.request.headers
+        given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
+        given.pop(FIELD, None)
+        decision = _decision(given)
+        mail_id = known_id(mail_id)
+        try:
+            record = await self.service.resolve(mail_id, decision)
+        except Conflict:
+            if not self.wants_html:
+                raise
+        if self.wants_html:
+            self.redirect(f"/mail/{mail_id}", status=303)  # the page shows what has become of it
+        else:
+            self.send_json(view(record))
+
+
+def _decision(given: dict[str, Any]) -> Decision:
+    for name in given.keys() - {"as"}:
+        raise invalid(str(name)[:100], "unknown_field", "is not a field here; there is `as`")
+    if "as" not in given:
+        raise invalid("as", "missing", "is needed: resend, sent or failed")
+    if given["as"] not in list(Decision):
+        raise invalid("as", "invalid_choice", "must be resend, sent or failed")
+    return Decision(given["as"])
