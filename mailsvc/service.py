@@ -17,7 +17,7 @@ from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
-from .errors import NotFound, QueueFull, ShuttingDown, StorageBroken, StorageUnavailable
+from .errors import ConfigError, NotFound, QueueFull, ShuttingDown, StorageBroken, StorageUnavailable
 from .feed import Feed
 from .fetch import Fetcher
 from .history import History
@@ -266,6 +266,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     service = Service(config, outbox, selector, courier, drain, feed)
     service.rehearsal = rehearsal
     try:
+        await _refuse_to_capture_live_mail(config, outbox)
         for mail_id in await outbox.recover(time.time(), config.uncertain_after):
             log.warning("attempt_interrupted", mail=mail_id, mail_status="uncertain")
         await service.load_scores()
@@ -278,6 +279,22 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
         await journal.close()
         await fetcher.close()
         await outbox.close()
+
+
+async def _refuse_to_capture_live_mail(config: Config, outbox: Outbox) -> None:
+    """Mail that was accepted to be sent must not end with capture because a key got lost. Raises ConfigError."""
+    if config.live or config.capture_only or config.rehearsal:
+        return
+    counts = await outbox.counts()
+    waiting = sum(counts[status] for status in Status if not status.settled) + counts[Status.UNCERTAIN]
+    live = sorted({str(row["name"]) for row in await outbox.load_providers()} - {"capture"})
+    if waiting and live:
+        fault = (
+            f"{waiting} mails wait in this database that were accepted to be sent by {' or '.join(live)}, and now no "
+            "provider is configured: they would be captured, not sent. Set the providers' variables again, or say "
+            "MAILSVC_CAPTURE=1 if that is meant"
+        )
+        raise ConfigError([fault])
 
 
 async def _check(content: str) -> None:

@@ -41,6 +41,25 @@ async def test_a_wrong_configuration_ends_with_78_and_every_fault(tmp_path: Path
     assert not (tmp_path / "mailsvc.db").exists()
 
 
+async def test_mail_that_waits_to_be_sent_is_not_captured_because_a_key_got_lost(tmp_path: Path) -> None:
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("answer", status=503)
+        async with Mailsvc(tmp_path, **live(sendgrid)) as service:
+            mail_id = await service.post()
+            await service.until(mail_id, "queued")
+            service.terminate()
+            await service.ended()
+            refused = await run(tmp_path, "serve")
+            sendgrid.clear()
+            await service.start()
+            found = await service.until(mail_id, "sent")
+
+    assert refused[0] == 78
+    assert "1 mails wait" in refused[2]
+    assert "sendgrid" in refused[2]
+    assert found["provider"] == "sendgrid"
+
+
 async def test_a_port_in_use_ends_with_78_and_says_so(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         (tmp_path / "other").mkdir()
