@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
@@ -22,7 +22,8 @@ class Batcher(Generic[T, R]):
     to all its callers; after any other exception its items are flushed again one by one, so that a faulty item fails
     only its own caller. Such a flush must have changed nothing.
 
-    A caller that is cancelled stops waiting; its item is flushed all the same.
+    A caller that is cancelled stops waiting; its item is flushed all the same. `sizes` counts the flushes by their number
+    of items.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Batcher(Generic[T, R]):
         self._flush = flush
         self._max_batch = max_batch
         self._name = name
+        self.sizes: Counter[int] = Counter()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -57,6 +59,7 @@ class Batcher(Generic[T, R]):
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+                self.sizes[len(batch)] += 1
                 await self._serve(batch)
         finally:
             self._running = None

@@ -257,6 +257,7 @@ class Courier:
             score=choice.score,
             mail_status=status.value,
         )
+        self.tally.ended(choice.provider, result.outcome, took)
         self._feed.say("attempt", go.mail.id, n=go.n, provider=choice.provider, outcome=result.outcome.value)
         self._feed.say("mail", go.mail.id, status=status.value)
         self.note_provider_changes()

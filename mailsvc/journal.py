@@ -17,11 +17,12 @@ log = structlog.get_logger("mailsvc.journal")
 
 
 class Journal:
-    """Writes attempts to the outbox."""
+    """Writes attempts to the outbox. `sizes`: how many at a time."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._beginnings = Batcher(outbox.begin, MAX_BATCH, "begin")
         self._settlements = Batcher(outbox.settle, MAX_BATCH, "settle")
+        self.sizes = {"begin": self._beginnings.sizes, "settle": self._settlements.sizes}
 
     async def begin(self, beginning: Beginning) -> None:
         """On the disk when this returns. Raises StorageUnavailable: then nothing may be sent."""

@@ -49,7 +49,9 @@ class Service:
     ) -> None:
         self.config, self.feed = config, feed
         self._outbox, self._selector, self._courier, self._drain = outbox, selector, courier, drain
+        self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
+        self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
         self._depth = 0
         self._saved: list[tuple[str, float, str]] = []
         self._said: dict[str, tuple[float, str, int]] = {}
@@ -75,6 +77,7 @@ class Service:
         added = await self._add(Addition(mail, due_at=now, idempotency_key=idempotency_key, fingerprint=fingerprint))
         if not added.replayed:
             self._depth += 1
+            self.tally.accepted += 1
             log.info("accepted", mail=added.id, recipients=len(mail.to))
             self.feed.say("mail", added.id, status=added.status.value)
             self._drain.wake()
@@ -148,7 +151,7 @@ class Service:
 
     def providers(self) -> Sequence[tuple[ProviderState, Count]]:
         """Every provider as it stands now, and what this process has seen of it."""
-        return [(state, self._courier.tally[state.name]) for state in self._selector.snapshot(time.monotonic())]
+        return [(state, self.tally[state.name]) for state in self._selector.snapshot(time.monotonic())]
 
     def pause(self, name: str) -> None:
         """Ask a provider nothing until `resume`. Raises NotFound."""
@@ -265,6 +268,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     drain = Drain(outbox, courier, config.concurrency)
     service = Service(config, outbox, selector, courier, drain, feed)
     service.rehearsal = rehearsal
+    service.batches |= journal.sizes
     try:
         await _refuse_to_capture_live_mail(config, outbox)
         for mail_id in await outbox.recover(time.time(), config.uncertain_after):

@@ -1,8 +1,14 @@
-"""What this process has seen of each provider since it started: for people, not for the selector."""
+"""What this process has done and seen since it started: for people and their tools, not for the selector."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from .model import Outcome
+
+BOUNDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds
 
 
 @dataclass(slots=True)
@@ -15,11 +21,30 @@ class Count:
     last_error_at: float | None = None
 
 
+@dataclass(slots=True)
+class Durations:
+    """How many took up to each of BOUNDS and more than the one before it; the last of `counts` took longer than all."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
+
+    def note(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
 class Tally:
-    """Counts by provider."""
+    """Counts by provider. `attempts` has those that ended, by provider and outcome; `accepted` counts the mails that
+    were taken in, `refused` the requests that were answered with an error, by its code.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, Count] = {}
+        self.accepted = 0
+        self.refused: Counter[str] = Counter()
+        self.attempts: Counter[tuple[str, Outcome]] = Counter()
+        self.durations: defaultdict[str, Durations] = defaultdict(Durations)
 
     def __getitem__(self, provider: str) -> Count:
         return self._counts.setdefault(provider, Count())
@@ -33,3 +58,8 @@ class Tally:
         count = self[provider]
         count.failed += 1
         count.last_error, count.last_error_at = error, at
+
+    def ended(self, provider: str, outcome: Outcome, seconds: float) -> None:
+        """An attempt is over. Less than no time is what a clock says that was set back."""
+        self.attempts[provider, outcome] += 1
+        self.durations[provider].note(max(0.0, seconds))
