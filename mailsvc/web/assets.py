@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import ConfigError
-from .base import Handler, Problem
+from .base import Handler
+from .problem import Problem
 
 ROOT = Path(__file__).parents[2]
 KEEP = "public, max-age=31536000, immutable"

@@ -10,7 +10,7 @@ import orjson
 from tornado.httputil import HTTPFile, HTTPInputError, parse_multipart_form_data
 
 from ..errors import FieldFault, InvalidMail
-from .base import Problem, invalid, unsupported_media_type
+from .problem import Problem, invalid, unsupported_media_type
 
 MAX_FIELDS = 100
 REPEATABLE = frozenset({"to"})

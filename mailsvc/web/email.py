@@ -11,10 +11,11 @@ import orjson
 from ..model import Record, Status
 from ..outbox.base import Page
 from ..submission import parse
-from .base import Handler, invalid, rfc3339
+from .base import Handler, rfc3339
 from .body import fields
 from .page import guard
 from .pages import submit
+from .problem import invalid
 
 WAIT, WAIT_MAX = 20.0, 60.0  # seconds
 LIMIT, LIMIT_MAX = 20, 100

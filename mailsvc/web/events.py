@@ -12,7 +12,8 @@ import orjson
 
 from ..feed import Item
 from ..service import Service
-from .base import Handler, Problem, invalid
+from .base import Handler
+from .problem import Problem, invalid
 from .providers import rows
 
 RETRY = 2000  # milliseconds a browser waits before it connects again

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidMail
-from .base import Handler, problem
+from .base import Handler
 from .body import fields
+from .problem import problem
 from .session import FIELD
 
 FIELDS = ("to", "to_name", "subject", "content")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
-from .base import Handler, Problem
+from .base import Handler
 from .page import Page, show_part
+from .problem import Problem
 from .session import COOKIE, LIFE, Sessions
 
 

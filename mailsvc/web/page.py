@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from ..model import Record
 from .assets import ROOT, assets
-from .base import Handler, Problem, problem, rfc3339
+from .base import Handler, rfc3339
 from .health import gaps, health
+from .problem import Problem, problem
 from .session import FIELD, Sessions
 from .story import STATUSES
 

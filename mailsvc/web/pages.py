@@ -20,9 +20,10 @@ from ..outbox.base import Page as Wanted
 from ..render import LARGE, render
 from ..service import Service
 from ..submission import parse
-from .base import Handler, Problem, problem, rfc3339
+from .base import Handler, rfc3339
 from .form import EXAMPLE, Form, form, given, requests
 from .page import Page, show, show_problem
+from .problem import Problem, problem
 from .providers import rows
 from .rehearsal import stage
 from .story import steps

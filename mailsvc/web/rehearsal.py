@@ -9,8 +9,9 @@ from typing import Any
 from ..errors import FieldFault, InvalidMail
 from ..rehearsal import ACTORS, MAX_LATENCY, MAX_LIMIT, MAX_MAILS, RATES, Knobs, Rehearsal
 from ..service import Service
-from .base import Handler, Problem
+from .base import Handler
 from .body import fields
+from .problem import Problem
 from .session import FIELD
 
 MINUTES = 2 * 60  # seconds a stream lasts, unless that would be too many mails

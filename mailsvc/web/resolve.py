@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from ..decision import Decision
 from ..errors import Conflict
-from .base import Handler, invalid
+from .base import Handler
 from .body import fields
 from .email import known_id, view
+from .problem import invalid
 from .session import FIELD
 
 
