@@ -7,8 +7,8 @@ from mailsvc.selector import Candidate, Selector, Verdict
 BASES = {"a": 50.0, "b": 40.0}
 
 
-def make(bases=BASES, exact=False):
-    return Selector(bases, rng=random.Random(7), exact=exact)
+def make(bases=BASES, exact=False, seed=7):
+    return Selector(bases, rng=random.Random(seed), exact=exact)
 
 
 def attempt(selector, name, verdict, at, took=0.1, retry_after=None):

@@ -3,7 +3,7 @@
 import pytest
 
 from mailsvc.selector import Verdict
-from tests.unit.selecting import attempt, benched, health, make, spare, standing, state
+from tests.unit.selecting import attempt, benched, health, make, score, spare, standing, state
 
 # 6. The bench.
 
@@ -43,6 +43,46 @@ def test_a_dead_provider_is_benched_even_when_it_is_the_only_one():
     assert selector.pick(115) is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_benches_are_jittered_so_that_processes_do_not_probe_together(seed):
+    selector = make(seed=seed)
+    for _ in range(3):
+        attempt(selector, "a", Verdict.SERVER_ERROR, 100)
+    span = standing(selector, "a", 100).until - 100
+
+    assert 4 <= span <= 6
+    assert span != 5
+
+
+@pytest.mark.parametrize("gone", ["benched", "paused"])
+def test_who_cannot_be_asked_is_no_reason_to_bench_another(gone):
+    selector = make()
+    if gone == "benched":
+        for _ in range(3):
+            attempt(selector, "b", Verdict.SERVER_ERROR, 90)
+    else:
+        selector.pause("b")
+    for number in range(8):
+        attempt(selector, "a", Verdict.SERVER_ERROR, 100 + number / 10)
+
+    assert score(selector, "a", 101) < score(selector, "b", 101)
+    assert state(selector, "b", 101) == gone
+    assert state(selector, "a", 101) == "open"
+
+
+def test_a_success_clears_the_suspicion_against_the_key():
+    selector = make()
+    attempt(selector, "a", Verdict.UNAUTHORIZED, 100)
+    for number in range(3):
+        spare(selector, 500)
+        attempt(selector, "a", Verdict.OK, 500 + number)
+    for number in range(3):
+        attempt(selector, "a", Verdict.SERVER_ERROR, 510 + number / 10)
+
+    assert standing(selector, "a", 510.2).reason.endswith("after 3 failures")
+    assert standing(selector, "a", 510.2).until < 525
+
+
 def test_a_wrong_key_benches_at_once_for_five_minutes():
     selector = make({"a": 50, "b": 10})
     attempt(selector, "a", Verdict.UNAUTHORIZED, 100)
@@ -67,6 +107,32 @@ def test_failures_of_mails_begun_before_the_bench_do_not_bench_again():
 
     assert standing(selector, "a", 9.4).until == until
     assert health(selector, "a", 24) == pytest.approx(lowered * 0.9**40)
+
+
+def test_failures_of_mails_begun_before_the_bench_do_not_bench_when_it_is_over_either():
+    selector = make()
+    late = [selector.start("a", 9.0) for _ in range(3)]
+    for number in range(3):
+        attempt(selector, "a", Verdict.SERVER_ERROR, 9.2 + number / 10)
+    spare(selector, 20)
+    for number in range(3):
+        attempt(selector, "a", Verdict.OK, 20 + number)
+    for flight in late:
+        selector.finish(flight, Verdict.UNANSWERED, 24)
+
+    assert state(selector, "a", 24) == "open"
+
+
+def test_a_late_success_does_not_clear_a_refused_key():
+    selector = make({"a": 50})
+    late = selector.start("a", 9.0)
+    attempt(selector, "a", Verdict.UNAUTHORIZED, 10)
+    selector.finish(late, Verdict.OK, 11)
+    spare_until = standing(selector, "a", 11).until
+
+    assert selector.pick(11) is None
+    assert selector.pick(11 + 30) is None
+    assert selector.pick(spare_until) == "a"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.SERVER_ERROR, Verdict.CANCELLED])
@@ -114,6 +180,17 @@ def test_a_probe_is_earned_by_its_failover_and_ten_mails_sent_elsewhere():
     spare(selector, until, mails=1)
 
     assert (before, selector.pick(until)) == ("b", "a")
+
+
+def test_mails_sent_before_the_bench_or_to_the_benched_provider_itself_earn_nothing():
+    selector = make()
+    spare(selector, 5, mails=50)
+    for _ in range(3):
+        attempt(selector, "a", Verdict.SERVER_ERROR, 10)
+    for _ in range(20):
+        attempt(selector, "a", Verdict.CANCELLED, 11)
+
+    assert selector.pick(17) == "b"
 
 
 def test_a_lower_provider_is_not_probed_while_a_better_one_is_open():
@@ -171,7 +248,7 @@ def test_three_probes_in_a_row_end_the_bench():
         attempt(selector, "a", Verdict.OK, until + number + 0.1)
 
     assert state(selector, "a", until + 3) == "open"
-    assert health(selector, "a", until + 3) > 0.9
+    assert health(selector, "a", until + 3) == pytest.approx(1 - (1 - 0.9**3) / 27)
     assert selector.pick(until + 3) == "a"
 
 

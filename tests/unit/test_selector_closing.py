@@ -66,6 +66,16 @@ def test_after_a_429_the_provider_starts_again_with_one_mail_in_flight():
     assert selector.pick(110.2) == "a"
 
 
+def test_a_success_of_a_mail_sent_before_the_429_makes_no_room():
+    selector = make()
+    early = [selector.start("a", 100) for _ in range(2)]
+    selector.finish(early[0], Verdict.RATE_LIMITED, 100.1, 5)
+    selector.finish(early[1], Verdict.OK, 100.2)
+    selector.start("a", 106)
+
+    assert selector.pick(106) == "b"
+
+
 def test_a_provider_closed_by_429_is_not_even_the_last_resort():
     selector = make({"a": 50})
     attempt(selector, "a", Verdict.RATE_LIMITED, 100, retry_after=30)

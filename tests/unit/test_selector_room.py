@@ -37,6 +37,16 @@ def test_room_starts_at_one_doubles_in_a_round_trip_and_is_lifted():
     assert sizes == [1, 2, 4, 8, 16, 100]
 
 
+def test_room_that_is_used_up_is_not_lifted_and_grows_slowly_beyond_sixteen():
+    selector, now = recovered()
+    flights = fill(selector, now)
+    for number in range(200):
+        selector.finish(flights.pop(0), Verdict.OK, now + (number + 1) / 100)
+        flights += fill(selector, now + (number + 1) / 100)
+
+    assert 17 <= len(flights) <= 20
+
+
 def test_a_failure_while_room_is_limited_makes_it_grow_slowly():
     selector, now = recovered()
     for number in range(4):
@@ -108,6 +118,18 @@ def test_when_nobody_else_may_be_asked_a_benched_provider_is_tried_early():
     assert selector.pick(begun + 15, {"b"}) == "a"
     assert selector.pick(begun + 15) == "b"
     assert selector.start("a", begun + 15).probe
+
+
+def test_after_an_early_probe_that_succeeded_the_next_one_may_follow_at_once():
+    selector, until = benched(at=100)
+    for _ in range(3):
+        spare(selector, until)
+        attempt(selector, "a", Verdict.SERVER_ERROR, until, took=0)
+        begun, until = until, standing(selector, "a", until).until
+    attempt(selector, "a", Verdict.OK, begun + 16)
+
+    assert begun + 16 < until
+    assert selector.pick(begun + 16) == "a"
 
 
 def test_a_refused_key_is_never_the_last_resort():
