@@ -6,8 +6,9 @@ trusted any more. Times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
@@ -104,19 +105,42 @@ class Page:
     limit: int = 20
 
 
+class News(StrEnum):
+    """What another process can have changed."""
+
+    DUE = "due"  # there are new mails that are due
+    PROVIDERS = "providers"  # what is known of a provider
+
+
 class Outbox(Protocol):
     """The store of mails. Batches in, one result for each row out, in the same order.
 
     A row that cannot be stored gives an exception in its place and spoils no other row.
+
+    `shared` says whether other processes may use it at the same time. Then a process that does not call `renew` for
+    `lease` seconds is taken for dead, and what it had claimed and begun is taken over.
     """
 
+    @property
+    def shared(self) -> bool: ...  # noqa: D102 - see above
+
+    @property
+    def lease(self) -> float: ...  # noqa: D102 - see above
+
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
-        """At start: give back what an ended owner had claimed; close its open attempts as `interrupted`.
+        """At start, and again and again if it is shared: give back what an ended owner had claimed; close its open
+        attempts as `interrupted`. Where it is not shared, every owner but this one has ended.
 
         A mail with an open attempt becomes `uncertain`, with an event that says so. It is due now if a payload was
         kept for that provider; else `on_uncertain_after` seconds from now, or never if its policy is `hold`. Returns
         the ids of those mails. All others keep their `due_at`.
         """
+
+    async def renew(self, ids: Sequence[str], now: float) -> None:
+        """Hold these mails, claimed or begun, for another `lease`. What is taken over already stays so."""
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Call `heard` when another process may have changed something. News may be missed, and may be none."""
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
         """Store mails durably. IdempotencyKeyReused for a row whose key was used with another fingerprint."""
@@ -135,7 +159,8 @@ class Outbox(Protocol):
         """
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
-        """Write down how attempts ended, durably. False where it changed nothing: settled before, or unknown.
+        """Write down how attempts ended, durably. False where it changed nothing: settled before, taken
+        over after its lease, or unknown.
 
         May be repeated with the same rows without harm.
         """

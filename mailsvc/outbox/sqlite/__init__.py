@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import orjson
 
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Mail, Record, Resolution, Status
-from ..base import Added, Addition, Beginning, Page, Settlement
+from ..base import Added, Addition, Beginning, News, Page, Settlement
 from . import accept, deliver, reads
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -26,6 +26,9 @@ SAVE_PROVIDER = "INSERT INTO provider VALUES (?, ?) ON CONFLICT (name) DO UPDATE
 
 class SqliteOutbox:
     """An Outbox (see base.py). Methods that run at the same time may share one commit; each is still all or nothing."""
+
+    shared = False
+    lease = 86_400.0  # a claim ends with the process, which owns the file alone
 
     def __init__(self, file: DatabaseFile, engine: Engine, reserve: int = RESERVE) -> None:
         self._file, self._engine, self._reserve = file, engine, reserve
@@ -51,6 +54,12 @@ class SqliteOutbox:
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
         """See Outbox."""
         return _only(await self._engine.write(deliver.recover, [deliver.Recovery(now, now + on_uncertain_after)]))
+
+    async def renew(self, ids: Sequence[str], now: float) -> None:
+        """See Outbox. Nothing is lost to others: there are none."""
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """See Outbox. Nothing is heard of others: there are none."""
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
         """See Outbox."""
