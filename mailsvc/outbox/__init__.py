@@ -8,10 +8,14 @@ from .base import Outbox
 SQLITE = "sqlite:///"
 
 
-async def open_outbox(url: str, *, lock_wait: float = 0.0) -> Outbox:
-    """Open `sqlite:///relative.db` or `sqlite:////absolute.db`, waiting up to `lock_wait` seconds for another owner.
+async def open_outbox(url: str, *, lock_wait: float = 0.0, lease: float = 60.0) -> Outbox:
+    """Open `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgres://user:password@host/database`.
 
-    Raises ConfigError for what cannot be used, OwnedByAnother for a file that another process owns.
+    Waits up to `lock_wait` seconds for another owner of a file to end, or for a server that is not there yet. A
+    process that gives no sign of life for `lease` seconds loses its mails to others; on SQLite there are none.
+
+    Raises ConfigError for what cannot be used, OwnedByAnother for a file that another process owns,
+    StorageUnavailable for a server that takes nobody now.
     """
     path = url.removeprefix(SQLITE)
     if path != url and path not in ("", ":memory:"):
@@ -19,5 +23,7 @@ async def open_outbox(url: str, *, lock_wait: float = 0.0) -> Outbox:
 
         return await SqliteOutbox.open(path, lock_wait)
     if url.startswith(("postgres://", "postgresql://")):
-        raise ConfigError(["DATABASE_URL: PostgreSQL is not supported yet; use sqlite:///mailsvc.db"])
-    raise ConfigError(["DATABASE_URL: must be sqlite:///relative.db or sqlite:////absolute.db"])
+        from .postgres import PostgresOutbox  # noqa: PLC0415 - as above
+
+        return await PostgresOutbox.open(url, wait=lock_wait, lease=lease)
+    raise ConfigError(["DATABASE_URL: must be sqlite:///relative.db, sqlite:////absolute.db or postgres://…"])

@@ -159,55 +159,57 @@ async def test_release_leaves_mails_alone_that_are_settled_in_an_attempt_held_or
         assert await outbox.claim(10, NOW + 1e6, 60) == []
 
 
-async def test_recovery_gives_claims_back_when_they_were_due(open_store: OpenStore) -> None:
+async def test_recovery_gives_claims_back_when_they_were_due(open_store: OpenStore, gone: float) -> None:
     async with open_store() as outbox:
         ids = await store(outbox, addition(), addition(due_at=NOW + 500))
-        await outbox.claim(1, NOW, 86_400)
+        await outbox.claim(1, NOW, outbox.lease)
     async with open_store() as outbox:
-        doubtful = await outbox.recover(NOW + 1, 60)
+        doubtful = await outbox.recover(gone, 60)
         record = await outbox.get(ids[0])
-        claimed = await outbox.claim(10, NOW + 1, 60)
+        claimed = await outbox.claim(10, gone, 60)
 
     assert doubtful == []
     assert (record.status, record.due_at) == (Status.QUEUED, NOW)
     assert [mail.id for mail in claimed] == ids[:1]
 
 
-async def test_an_attempt_whose_owner_ended_is_interrupted_and_its_mail_uncertain(open_store: OpenStore) -> None:
+async def test_an_attempt_whose_owner_ended_is_interrupted_and_its_mail_uncertain(
+    open_store: OpenStore, gone: float
+) -> None:
     async with open_store() as outbox:
         resend, hold = await start(outbox, addition(), addition(on_uncertain=OnUncertain.HOLD))
     async with open_store() as outbox:
-        doubtful = await outbox.recover(NOW + 10, 60)
+        doubtful = await outbox.recover(gone, 60)
         records = [await shown(outbox, mail_id) for mail_id in (resend, hold)]
-        claimed = [await outbox.claim(10, now, 1e9) for now in (NOW + 69, NOW + 70, NOW + 1e6)]
+        claimed = [await outbox.claim(10, now, 1e9) for now in (gone + 59, gone + 60, NOW + 1e6)]
         counts = await outbox.counts()
 
     assert sorted(doubtful) == sorted([resend, hold])
-    for record, due_at in zip(records, (NOW + 70, None), strict=True):
-        assert (record.status, record.due_at, record.updated_at) == (Status.UNCERTAIN, due_at, NOW + 10)
-        assert (record.attempts[0].outcome, record.attempts[0].ended_at) == (Outcome.INTERRUPTED, NOW + 10)
+    for record, due_at in zip(records, (gone + 60, None), strict=True):
+        assert (record.status, record.due_at, record.updated_at) == (Status.UNCERTAIN, due_at, gone)
+        assert (record.attempts[0].outcome, record.attempts[0].ended_at) == (Outcome.INTERRUPTED, gone)
     assert [[(mail.id, mail.doubted) for mail in each] for each in claimed] == [[], [(resend, {"alpha"})], []]
     assert (counts[Status.SENDING], counts[Status.UNCERTAIN]) == (0, 2)
 
 
-async def test_a_mail_between_two_attempts_is_due_again_after_a_recovery(open_store: OpenStore) -> None:
+async def test_a_mail_between_two_attempts_is_due_again_after_a_recovery(open_store: OpenStore, gone: float) -> None:
     async with open_store() as outbox:
         (mail_id,) = await start(outbox)
         await outbox.settle([failure(mail_id)])
     async with open_store() as outbox:
-        doubtful = await outbox.recover(NOW + 10, 60)
+        doubtful = await outbox.recover(gone, 60)
         record = await shown(outbox, mail_id)
-        (claimed,) = await outbox.claim(1, NOW + 10, 60)
+        (claimed,) = await outbox.claim(1, gone, 60)
 
     assert doubtful == []
     assert (record.status, record.due_at) == (Status.QUEUED, NOW)
     assert (claimed.attempts, claimed.doubted) == (1, frozenset())
 
 
-async def test_a_late_word_about_an_interrupted_attempt_changes_nothing(open_store: OpenStore) -> None:
+async def test_a_late_word_about_an_interrupted_attempt_changes_nothing(open_store: OpenStore, gone: float) -> None:
     async with open_store() as outbox:
         (mail_id,) = await start(outbox)
-        await outbox.recover(NOW + 10, 60)
+        await outbox.recover(gone, 60)
 
         assert await outbox.settle([settlement(mail_id)]) == [False]
         assert await status(outbox, mail_id) is Status.UNCERTAIN

@@ -87,40 +87,42 @@ async def test_a_payload_is_erased_once_the_mails_fate_is_settled(open_store: Op
 
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 async def test_an_interrupted_attempt_with_a_payload_is_due_at_once_whatever_the_policy(
-    open_store: OpenStore, policy: str
+    open_store: OpenStore, gone: float, policy: str
 ) -> None:
     async with open_store() as outbox:
         mail_id = await begun(outbox, on_uncertain=policy)
     async with open_store() as outbox:
-        doubtful = await outbox.recover(NOW + 10, 60)
+        doubtful = await outbox.recover(gone, 60)
         record = await shown(outbox, mail_id)
-        (claimed,) = await outbox.claim(1, NOW + 10, 60)
+        (claimed,) = await outbox.claim(1, gone, 60)
 
     assert doubtful == [mail_id]
-    assert (record.status, record.due_at, claimed.payloads) == (Status.UNCERTAIN, NOW + 10, (PAYLOAD,))
+    assert (record.status, record.due_at, claimed.payloads) == (Status.UNCERTAIN, gone, (PAYLOAD,))
 
 
-async def test_a_payload_for_another_provider_brings_no_interrupted_mail_forward(open_store: OpenStore) -> None:
+async def test_a_payload_for_another_provider_brings_no_interrupted_mail_forward(
+    open_store: OpenStore, gone: float
+) -> None:
     async with open_store() as outbox:
         mail_id = await begun(outbox)
         await outbox.settle([failure(mail_id)])
         await outbox.begin([beginning(mail_id, 2, "beta")])
     async with open_store() as outbox:
-        await outbox.recover(NOW + 10, 60)
+        await outbox.recover(gone, 60)
         record = await shown(outbox, mail_id)
 
-    assert (record.status, record.due_at) == (Status.UNCERTAIN, NOW + 70)
+    assert (record.status, record.due_at) == (Status.UNCERTAIN, gone + 60)
 
 
-async def test_an_interrupted_attempt_is_an_event_of_its_mail(open_store: OpenStore) -> None:
+async def test_an_interrupted_attempt_is_an_event_of_its_mail(open_store: OpenStore, gone: float) -> None:
     async with open_store() as outbox:
         mail_id = await begun(outbox, None)
     async with open_store() as outbox:
-        await outbox.recover(NOW + 10, 60)
+        await outbox.recover(gone, 60)
         record = await shown(outbox, mail_id)
 
     (event,) = record.events
-    assert (event.type, event.at, event.provider, event.recipient) == ("uncertain", NOW + 10, "alpha", None)
+    assert (event.type, event.at, event.provider, event.recipient) == ("uncertain", gone, "alpha", None)
     assert event.detail == record.attempts[0].detail
 
 

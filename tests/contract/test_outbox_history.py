@@ -18,7 +18,7 @@ WAITING = (Status.SCHEDULED, Status.QUEUED, Status.UNCERTAIN)
 
 @dataclass
 class Standing:
-    """What the model knows of a mail; `claimable` is when a claim may take it."""
+    """What the model knows of a mail: when a claim may take it, when its owner was last heard of."""
 
     id: str
     status: Status
@@ -29,6 +29,7 @@ class Standing:
     attempts: int = 0
     running: bool = False
     doubted: bool = False
+    seen: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -85,6 +86,7 @@ class History(RuleBasedStateMachine):
         assert (refusal is None) == (ahead == 1 and mail.idle)
         if refusal is None:
             mail.status, mail.claimable, mail.attempts, mail.running = Status.SENDING, None, mail.attempts + 1, True
+            mail.seen = self.now
 
     @rule(
         number=PICK,
@@ -97,7 +99,8 @@ class History(RuleBasedStateMachine):
             return
         outcome = Outcome.UNANSWERED if to is Status.UNCERTAIN else Outcome.DOWN
         due = None if delay is None or to is Status.SENT else self.now + delay
-        row = settlement(mail.id, mail.attempts, outcome=outcome, status=to, due_at=due, rounds=mail.rounds + 1)
+        ended = {"outcome": outcome, "status": to, "due_at": due, "rounds": mail.rounds + 1, "ended_at": self.now}
+        row = settlement(mail.id, mail.attempts, **ended)
 
         assert self.run(self.outbox.settle([row, row])) == [mail.running, False]
         if mail.running:
@@ -115,7 +118,7 @@ class History(RuleBasedStateMachine):
             self.stand(mail, to, due)
 
     def stand(self, mail: Standing, status: Status, due: float | None) -> None:
-        mail.status, mail.running, mail.rounds = status, False, mail.rounds + 1
+        mail.status, mail.running, mail.rounds, mail.seen = status, False, mail.rounds + 1, self.now
         if status is not Status.SENDING:
             mail.due = mail.claimable = due
 
@@ -132,17 +135,30 @@ class History(RuleBasedStateMachine):
         if reopen:
             self.run(self.stack.aclose())
             self.outbox = self.run(self.stack.enter_async_context(self.open_store()))
-        running = [mail for mail in self.model if mail.running]
+        last = self.now - self.outbox.lease if self.outbox.shared else self.now
+        left = [mail for mail in self.model if mail.status is Status.SENDING and mail.seen <= last]
+        running = [mail for mail in left if mail.running]
 
         assert sorted(self.run(self.outbox.recover(self.now, 60))) == sorted(mail.id for mail in running)
-        for mail in self.model:
+        for mail in left:
             if mail.running:
                 mail.running, mail.doubted, mail.status = False, True, Status.UNCERTAIN
                 mail.due = mail.claimable = None if mail.hold else self.now + 60
-            elif mail.status is Status.SENDING:
+            else:
                 mail.status, mail.claimable = Status.QUEUED, mail.due
-            elif mail.claimable is not None and mail.claimable > self.now:
+        for mail in self.model:
+            if not self.outbox.shared and mail.claimable is not None and mail.claimable > self.now:
                 mail.claimable = mail.due
+
+    @rule(numbers=st.lists(PICK, max_size=3))
+    def renew(self, numbers: list[int]) -> None:
+        mails = [self.picked(number) for number in numbers]
+        self.run(self.outbox.renew([mail.id for mail in mails], self.now))
+        for mail in mails:
+            if self.outbox.shared and mail.status is Status.SENDING:
+                mail.seen = self.now
+            elif self.outbox.shared and mail.claimable is not None and mail.due <= self.now < mail.claimable:
+                mail.claimable = self.now + self.outbox.lease
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 100.0]))
     def wait(self, seconds: float) -> None:

@@ -1,0 +1,144 @@
+"""The outbox in a PostgreSQL database, shared by any number of processes. Each mail is one process's for a lease."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+
+from ...model import Mail, Record, Resolution, Status
+from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, News, Page, Settlement
+from . import accept, deliver, leases, reads
+from .address import Address
+from .batch import storable
+from .bell import Bell
+from .schema import prepare
+from .server import Server
+from .tally import COMPACT
+from .trouble import storage_trouble
+
+PING = "SELECT 1 FROM tally WHERE connection = -1 FOR UPDATE"  # needs what a write needs, and changes nothing
+SAVE_PROVIDERS = """
+WITH careless AS (
+    SELECT set_config('synchronous_commit', 'off', true)
+)
+INSERT INTO provider AS known (name, state)
+SELECT given.* FROM careless, unnest($1::text[], $2::json[]) AS given (name, state) ORDER BY name
+ON CONFLICT (name) DO UPDATE SET state = excluded.state WHERE known.state::text <> excluded.state::text
+RETURNING name
+"""
+
+
+class PostgresOutbox:
+    """An Outbox (see base.py). `lease` is in seconds; `clock` is the wall clock of this process."""
+
+    shared = True
+
+    def __init__(self, server: Server, bell: Bell, lease: float) -> None:
+        self.lease = lease
+        self._server, self._bell = server, bell
+
+    @classmethod
+    async def open(
+        cls, url: str, *, wait: float = 0.0, lease: float = 60.0, clock: Callable[[], float] = time.time
+    ) -> PostgresOutbox:
+        """Bring the schema up to date and connect, waiting up to `wait` seconds for a server that is not there yet.
+
+        Raises ConfigError for a database that cannot be used, StorageUnavailable for one that cannot be used now.
+        """
+        address = Address.parse(url)
+        await prepare(address, wait)
+        try:
+            server = await Server.open(url, clock)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise storage_trouble(error) or error from error
+        return cls(server, Bell(url), lease)
+
+    async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
+        """See Outbox."""
+        return await leases.recover(self._server, now, on_uncertain_after)
+
+    async def renew(self, ids: Sequence[str], now: float) -> None:
+        """See Outbox."""
+        await leases.renew(self._server, ids, now, self.lease)
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """See Outbox."""
+        self._bell.listen(heard)
+
+    async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
+        """See Outbox."""
+        results = await accept.add(self._server, additions)
+        if any(isinstance(result, Added) and result.status is Status.QUEUED for result in results):
+            self._bell.ring(News.DUE)
+        return results
+
+    async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
+        """See Outbox. Not synced: after a crash of the server the mails are due again, which is true."""
+        return await deliver.claim(self._server, room, now, lease)
+
+    async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
+        """See Outbox."""
+        return await deliver.begin(self._server, beginnings, self.lease)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """See Outbox. What comes after the lease was over is kept as an event `late`."""
+        results = await deliver.settle(self._server, settlements, self.lease)
+        pairs = zip(settlements, results, strict=True)
+        await leases.note_late(self._server, [settlement for settlement, applied in pairs if applied is False])
+        return results
+
+    async def release(self, ids: Sequence[str], due_at: float) -> None:
+        """See Outbox."""
+        if ids:
+            await deliver.release(self._server, ids, due_at)
+
+    async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await reads.get(self._server, id, owner)
+
+    async def mail(self, id: str) -> Mail | None:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await reads.mail(self._server, id)
+
+    async def list(self, page: Page) -> list[Record]:
+        """See Outbox."""
+        return await reads.page(self._server, page)
+
+    async def counts(self) -> dict[Status, int]:
+        """See Outbox."""
+        return await reads.counts(self._server)
+
+    async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
+        """See Outbox."""
+        return await reads.doubts(self._server)
+
+    async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
+        """See Outbox."""
+        rows = {state["name"]: orjson.dumps(state).decode() for state in states}
+        storable(*rows)
+        saved = await self._server.run(lambda: self._server.fetch(SAVE_PROVIDERS, [*rows], [*rows.values()]))
+        if saved:
+            self._bell.ring(News.PROVIDERS)
+
+    async def load_providers(self) -> Sequence[dict[str, Any]]:
+        """See Outbox."""
+        return await reads.providers(self._server)
+
+    async def ping(self) -> None:
+        """See Outbox."""
+        await self._server.look(PING)
+
+    async def tidy(self, now: float) -> bool:
+        """See Outbox. Adds up the counts of connections that are gone, too."""
+        more = await accept.forget_keys(self._server, now - KEEP_IDEMPOTENCY_KEYS)
+        await self._server.run(lambda: self._server.fetch(COMPACT))
+        return more
+
+    async def close(self) -> None:
+        """See Outbox."""
+        await self._bell.close()
+        await self._server.close()

@@ -1,0 +1,147 @@
+"""How mails get in: the mail, its body and its recipients, and the key by which a repeated request is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...errors import IdempotencyKeyReused, StorageUnavailable
+from ...model import Status
+from ..base import Added, Addition
+from .batch import columns, in_waves, known_uuid, storable
+from .server import Server
+from .tally import TALLY
+
+TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
+MAX_TEXT = 4 << 20  # characters of bodies in one statement, about
+
+# Sorted, so that two processes with the same keys wait for each other in one direction only.
+_ADD = f"""
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+    WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
+        created_at, due_at, content, html, text, key, fingerprint, place)
+), keyed AS (
+    INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
+    SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
+    ORDER BY owner, key, place
+    ON CONFLICT DO NOTHING RETURNING mail_id
+), fresh AS (
+    SELECT * FROM given WHERE key IS NULL OR id IN (SELECT mail_id FROM keyed)
+), mails AS (
+    INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain,
+        created_at, updated_at, due_at, claimable_at)
+    SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain,
+        created_at, created_at, due_at, due_at + behind($15) FROM fresh ORDER BY place
+    {{conflict}} RETURNING id, status
+), bodies AS (
+    INSERT INTO body (mail, content, html, text) SELECT id, content, html, text FROM mails JOIN fresh USING (id)
+), recipients AS (
+    INSERT INTO recipient (mail, position, role, address, name)
+    SELECT id, position, 'to', address, name
+    FROM unnest($16::uuid[], $17::integer[], $18::text[], $19::text[]) AS given (id, position, address, name)
+    JOIN mails USING (id)
+), moves AS (
+    SELECT status, count(*) AS number FROM mails GROUP BY status
+), {TALLY}
+SELECT id FROM fresh
+"""  # noqa: S608 - a constant
+ADD = _ADD.format(conflict="")
+# The connection was cut, and the rows may be there already; if their transaction has not ended yet, this waits for it.
+ADD_AGAIN = _ADD.format(conflict="ON CONFLICT (id) DO NOTHING")
+FIRST_ANSWERS = """
+SELECT owner, key, fingerprint, mail_id, status, created_at FROM idempotency
+WHERE (owner, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+FORGET_KEYS = """
+DELETE FROM idempotency WHERE (owner, key) IN
+    (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)
+RETURNING 1
+"""
+
+
+async def add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
+    """Store mails, except those whose key is known."""
+    results: list[Added | Exception] = []
+    for portion in _portions(additions):
+        results += await in_waves(portion, lambda addition: addition.mail.id, lambda rows: _add(server, rows))
+    return results
+
+
+async def forget_keys(server: Server, before: float) -> bool:
+    """Delete some of the keys that were first used before a time; True if there may be more."""
+    return len(await server.run(lambda: server.fetch(FORGET_KEYS, before, TIDY_STEP))) == TIDY_STEP
+
+
+def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
+    """Large bodies go in by several statements, so that none holds up the others for long."""
+    portion: list[Addition] = []
+    size = 0
+    for addition in additions:
+        mail = addition.mail
+        length = len(mail.content or "") + len(mail.html or "") + len(mail.text or "")
+        if portion and size + length > MAX_TEXT:
+            yield portion
+            portion, size = [], 0
+        portion.append(addition)
+        size += length
+    if portion:
+        yield portion
+
+
+async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
+    mails = columns([_row(addition) for addition in additions], 14)
+    people = columns([row for addition in additions for row in _recipients(addition)], 4)
+
+    async def insert(again: bool) -> set[str]:
+        rows = await server.fetch(ADD_AGAIN if again else ADD, *mails, server.here(), *people)
+        return {str(row[0]) for row in rows}
+
+    stored = await server.settle(insert)
+    known = [addition for addition in additions if addition.mail.id not in stored]
+    answers = await _first_answers(server, known) if known else {}
+    return [answers.get(addition.mail.id) or _fresh(addition) for addition in additions]
+
+
+async def _first_answers(server: Server, additions: Sequence[Addition]) -> dict[str, Added | Exception]:
+    """What those are told whose key was used before; by the id of the mail that they have not become."""
+    scopes = columns([(addition.owner, addition.idempotency_key) for addition in additions], 2)
+    found = {(owner, key): row for owner, key, *row in await server.look(FIRST_ANSWERS, *scopes)}
+    return {each.mail.id: _first(each, found.get((each.owner, each.idempotency_key))) for each in additions}
+
+
+def _first(addition: Addition, row: Sequence[Any] | None) -> Added | Exception:
+    if row is None:
+        return StorageUnavailable("the Idempotency-Key was forgotten in this very moment; repeat the request")
+    fingerprint, mail_id, status, created_at = row
+    if fingerprint != addition.fingerprint:
+        return IdempotencyKeyReused("this Idempotency-Key was used before with another request body")
+    first = str(mail_id)
+    return Added(first, Status(status), created_at, replayed=first != addition.mail.id)
+
+
+def _fresh(addition: Addition) -> Added:
+    return Added(addition.mail.id, _status(addition), addition.mail.created_at)
+
+
+def _status(addition: Addition) -> Status:
+    return Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
+
+
+def _row(addition: Addition) -> tuple[object, ...]:
+    mail = addition.mail
+    bodies = (mail.content, mail.html, mail.text)
+    storable(addition.owner, addition.idempotency_key, addition.fingerprint, mail.sender.address, mail.sender.name)
+    storable(mail.subject, *bodies)
+    identity = (known_uuid(mail.id), addition.owner, _status(addition).value)
+    sender = (mail.sender.address, mail.sender.name, mail.subject, mail.on_uncertain.value)
+    times = (mail.created_at, addition.due_at)
+    return (*identity, *sender, *times, *bodies, addition.idempotency_key, addition.fingerprint)
+
+
+def _recipients(addition: Addition) -> list[tuple[object, ...]]:
+    mail = addition.mail
+    for each in mail.to:
+        storable(each.address, each.name)
+    return [(known_uuid(mail.id), place, each.address, each.name) for place, each in enumerate(mail.to)]

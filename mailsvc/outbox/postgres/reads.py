@@ -1,0 +1,162 @@
+"""The statements that only look, each of which sees one state of the outbox, and the mails and records they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ...address import Mailbox
+from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Payload, Recipient, Record, Resolution, Status
+from ..base import Page
+from .batch import as_uuid, storable
+from .server import Server
+from .tally import COUNTS
+
+# What a mail is built from; {people} says which recipients are meant. Who was never tried left nothing to look for.
+MAIL_COLUMNS = """mail.id, mail.created_at, mail.sender_address, mail.sender_name, mail.subject, mail.on_uncertain,
+    mail.rounds, mail.attempts, body.content, body.html, body.text,
+    ARRAY(SELECT (address, name) FROM recipient WHERE recipient.mail = mail.id {people} ORDER BY position) AS people,
+    CASE WHEN mail.attempts > 0 THEN ARRAY(SELECT provider FROM attempt WHERE attempt.mail = mail.id
+        AND outcome IN ('unanswered', 'interrupted') AND resolved IS DISTINCT FROM 'same_key') END AS doubted,
+    CASE WHEN mail.attempts > 0 THEN ARRAY(SELECT (provider, key, payload.body, at) FROM payload
+        WHERE payload.mail = mail.id ORDER BY at) END AS payloads"""
+MAIL = f"""
+SELECT mail.status, {MAIL_COLUMNS.format(people="")}
+FROM mail LEFT JOIN body ON body.mail = mail.id WHERE mail.id = $1
+"""  # noqa: S608 - constants
+
+RECORD = """mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at, mail.updated_at,
+    mail.due_at, mail.provider, mail.provider_message_id, mail.error,
+    ARRAY(SELECT (address, name, role, status) FROM recipient
+        WHERE recipient.mail = mail.id ORDER BY position) AS people"""
+RECORD_BY_ID = f"""
+SELECT {RECORD},
+    ARRAY(SELECT (n, attempt.provider, outcome, http_status, detail, started_at, ended_at, score, considered, resolved)
+        FROM attempt WHERE attempt.mail = mail.id ORDER BY n) AS attempts,
+    ARRAY(SELECT (type, at, event.provider, recipient, detail)
+        FROM event WHERE event.mail = mail.id ORDER BY n) AS events
+FROM mail WHERE id = $1 AND ($2::text IS NULL OR owner = $2)
+"""  # noqa: S608 - a constant
+TO = """
+SELECT DISTINCT mail FROM recipient WHERE lower(address) = lower(${}::text COLLATE "C") ORDER BY mail DESC
+"""
+PROVIDERS = "SELECT state FROM provider ORDER BY name"
+DOUBTS = """
+SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
+GROUP BY provider, resolved
+"""
+
+Row = Mapping[str, Any]
+
+
+async def get(server: Server, mail_id: str, owner: str | None) -> Record | None:
+    """A mail's record with its attempts and events."""
+    if not _possible(owner):
+        return None
+    rows = await server.look(RECORD_BY_ID, as_uuid(mail_id), owner)
+    if not rows:
+        return None
+    (row,) = rows
+    attempts = tuple(_attempt(each) for each in row["attempts"])
+    return _record(row, attempts=attempts, events=tuple(Event(*each) for each in row["events"]))
+
+
+async def mail(server: Server, mail_id: str) -> Mail | None:
+    """A mail with its bodies."""
+    rows = await server.look(MAIL, as_uuid(mail_id))
+    return build_mail(rows[0]) if rows else None
+
+
+async def page(server: Server, wanted: Page) -> list[Record]:
+    """A list's records, newest first."""
+    lost = wanted.after is not None and as_uuid(wanted.after) is None
+    if lost or not _possible(wanted.owner, wanted.to, wanted.provider):
+        return []
+    sql, values = page_query(wanted)
+    return [_record(row) for row in await server.look(sql, *values)]
+
+
+def page_query(wanted: Page) -> tuple[str, list[object]]:
+    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on."""
+    filters: dict[str, object] = {
+        "owner = {}": wanted.owner,
+        "status = {}": wanted.status and wanted.status.value,
+        "provider = {}": wanted.provider,
+        "id < (SELECT id FROM mail WHERE id = {}::text::uuid)": wanted.after,
+    }
+    given = {sql: value for sql, value in filters.items() if value is not None}
+    conditions = [sql.format(f"${place}") for place, sql in enumerate(given, 1)]
+    values = [*given.values(), wanted.limit]
+    source = "mail"
+    if wanted.to is not None:
+        values.append(wanted.to)
+        source = f"({TO.format(len(values))}) AS found JOIN mail ON mail.id = found.mail"
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    order = "found.mail" if wanted.to is not None else "id"
+    sql = f"SELECT {RECORD} FROM {source} {where} ORDER BY {order} DESC LIMIT ${len(given) + 1}"  # noqa: S608 - no value
+    return sql, values
+
+
+async def counts(server: Server) -> dict[Status, int]:
+    """How many mails are in each status."""
+    return dict.fromkeys(Status, 0) | {Status(status): number for status, number in await server.look(COUNTS)}
+
+
+async def doubts(server: Server) -> dict[tuple[str, Resolution | None], int]:
+    """How many attempts were in doubt, by provider and resolution."""
+    rows = await server.look(DOUBTS)
+    return {(provider, Resolution(resolved) if resolved else None): number for provider, resolved, number in rows}
+
+
+async def providers(server: Server) -> list[dict[str, Any]]:
+    """The states of providers as last saved."""
+    return [orjson.loads(state) for (state,) in await server.look(PROVIDERS)]
+
+
+def build_mail(row: Row) -> Mail:
+    """A mail of MAIL_COLUMNS and its status as it was found."""
+    return Mail(
+        id=str(row["id"]),
+        created_at=row["created_at"],
+        sender=Mailbox(row["sender_address"], row["sender_name"]),
+        to=tuple(Mailbox(*each) for each in row["people"]),
+        subject=row["subject"],
+        on_uncertain=OnUncertain(row["on_uncertain"]),
+        content=row["content"],
+        html=row["html"],
+        text=row["text"],
+        rounds=row["rounds"],
+        attempts=row["attempts"],
+        doubted=frozenset(row["doubted"] or ()),
+        uncertain=row["status"] == Status.UNCERTAIN,
+        payloads=tuple(Payload(*each) for each in row["payloads"] or ()),
+    )
+
+
+def _record(row: Row, **history: Any) -> Record:
+    """`history` is what a list leaves out: attempts and events."""
+    mail_id, status, address, name, subject, *rest = row.values()
+    people = tuple(_recipient(each, status) for each in row["people"])
+    return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:6], **history)
+
+
+def _recipient(row: Sequence[Any], mail_status: str) -> Recipient:
+    address, name, role, status = row
+    return Recipient(address, name, role, Status(status or mail_status))
+
+
+def _attempt(row: Sequence[Any]) -> Attempt:
+    n, provider, outcome, http_status, detail, started_at, ended_at, score, considered, resolved = row
+    told = (outcome and Outcome(outcome), http_status, detail, started_at, ended_at, score, orjson.loads(considered))
+    return Attempt(n, provider, *told, resolved and Resolution(resolved))
+
+
+def _possible(*texts: str | None) -> bool:
+    """Whether there can be such texts in the database."""
+    try:
+        storable(*texts)
+    except ValueError:
+        return False
+    return True

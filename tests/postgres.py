@@ -1,0 +1,127 @@
+"""A real PostgreSQL for tests: the system's own server in a folder of its own, without fsync, gone at the end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+VERSIONS = Path("/usr/lib/postgresql")
+MEMORY = Path("/dev/shm")  # a disk that is none, if there is one
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "autovacuum_naptime": "5s",
+    "log_min_messages": "fatal",
+}
+# Everybody may come in; only the user `strict` needs a password.
+ACCESS = "local all strict scram-sha-256\nlocal all all trust\n"
+_names = itertools.count(1)
+
+
+def programs() -> Path | None:
+    """The folder of the newest server's programs."""
+    found = [path.parent for path in VERSIONS.glob("*/bin/initdb")]
+    return max(found, key=lambda path: float(path.parent.name), default=None)
+
+
+def missing() -> str:
+    """What to say where there is no server; nothing if there is one. Under CI it is a failure."""
+    if programs() is not None:
+        return ""
+    if os.environ.get("CI") == "true":
+        pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
+    return "PostgreSQL is not installed, so the outbox on it WAS NOT TESTED"
+
+
+class PostgresServer:
+    """A server that tests may stop and start. It is reached by a socket in its folder."""
+
+    def __init__(self, **settings: str) -> None:
+        found = programs()
+        assert found is not None
+        self._programs = found
+        self.folder = Path(tempfile.mkdtemp(prefix="mailsvc-pg-", dir=MEMORY if MEMORY.is_dir() else None))
+        self._settings = SETTINGS | settings
+        self._initialise()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def socket(self) -> Path:
+        """The socket's path."""
+        return self.folder / ".s.PGSQL.5432"
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """Where a database is, as mailsvc wants it."""
+        return f"postgres://{user}@/{database}?host={self.folder}"
+
+    def create(self) -> str:
+        """A new database; its URL."""
+        name = f"test_{next(_names)}"
+        self.run(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def run(self, sql: str, database: str = "postgres") -> str:
+        """What psql answers, without headers."""
+        command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-U", "postgres", database]
+        return self._call(*command, "-c", sql)
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self._control("start", "-w", "-l", str(self.folder / "log"))
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop it: `immediate` is a crash, `fast` throws everybody out, but tidily."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self._control("stop", "-w", "-m", how)
+
+    def _initialise(self) -> None:
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+        data = self.folder / "data"
+        self._call("initdb", "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-N")
+        (data / "pg_hba.conf").write_text(ACCESS)
+        settings = self._settings | {"unix_socket_directories": str(self.folder)}
+        with (data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def _control(self, *arguments: str) -> None:
+        self._call("pg_ctl", "-D", str(self.folder / "data"), "-s", *arguments)
+
+    def _call(self, program: str, *arguments: str) -> str:
+        """PostgreSQL refuses to run as root."""
+        as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        command = [*as_user, str(self._programs / program), *arguments]
+        # The output of pg_ctl goes to a file: the server inherits it and would keep a pipe open for ever.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+            output.seek(0)
+            said = output.read()
+        assert done.returncode == 0, f"{program}: {said}"
+        return said.strip()
+
+
+@contextmanager
+def postgres_server(**settings: str) -> Iterator[PostgresServer]:
+    """A running server; the test is skipped, loudly, where PostgreSQL is not installed."""
+    if reason := missing():
+        pytest.skip(reason)
+    with PostgresServer(**settings) as server:
+        yield server
