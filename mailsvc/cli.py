@@ -40,7 +40,10 @@ class _Commands(_Defaulting):
     """The commands; the module of a lazy one is imported when it is called."""
 
     default = "serve"
-    lazy = {"simulate": ("mailsvc.simulate.cli", "simulate")}  # noqa: RUF012 - click's classes are not dataclasses
+    lazy = {  # noqa: RUF012 - click's classes are not dataclasses
+        "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
+        "simulate": ("mailsvc.simulate.cli", "simulate"),
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self.lazy])
@@ -64,6 +67,7 @@ def cli() -> None:
       mailsvc send ann@example.com -s Hi -c '**Hello**' --wait
       mailsvc serve --demo                        rehearse an outage on the page, with nothing sent
       mailsvc simulate classic                    what the score rule buys
+      mailsvc crashtest                           what a kill -9 may cost, on your own disk
 
     Exit codes: 0 ok, 1 failed, 2 usage, 74 the storage can no longer be trusted, 75 try later, 78 bad configuration.
     """

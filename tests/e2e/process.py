@@ -131,8 +131,10 @@ class Mailsvc:
         raise AssertionError(f"still {found['status']}, not {states}: {found}")
 
 
-async def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> tuple[int, str, str]:
-    """Run the command line to its end: exit code, output, errors."""
+async def run(
+    folder: Path, *arguments: str, stdin: str = "", within: float = 30, **settings: str
+) -> tuple[int, str, str]:
+    """Run the command line to its end, which must come `within` seconds: exit code, output, errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -144,6 +146,6 @@ async def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

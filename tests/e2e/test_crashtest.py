@@ -1,0 +1,78 @@
+"""`mailsvc crashtest`: what it finds here, what it prints, and that it can fail."""
+
+import json
+import os
+from pathlib import Path
+
+from tests.e2e.process import run
+
+MOMENTS = {"answer", "whole", "half", "connection", "commit", "request", "random", "start"}
+
+
+async def crashtest(folder: Path, *arguments: str, **settings: str) -> tuple[int, dict[str, object], str]:
+    """Exit code, result and errors."""
+    code, out, err = await run(folder, "crashtest", "--json", *arguments, within=110, **settings)
+    return code, json.loads(out), err
+
+
+async def test_kills_at_every_moment_break_no_promise(tmp_path: Path) -> None:
+    code, result, err = await crashtest(tmp_path, "--cycles", "12", TMPDIR=str(tmp_path))
+    keyed, resend, hold = result["parts"]
+
+    assert result["faults"] == []
+    assert (code, err, result["good"], result["databases"]) == (0, "", True, ["ok", "ok"])
+    assert sum(result["kills"].values()) == 12
+    assert len(result["kills"].keys() & MOMENTS) >= 5
+    assert sum(part["accepted"] for part in result["parts"]) == 12 * 30
+    assert [part["lost"] + part["unexplained"] for part in result["parts"]] == [0, 0, 0]
+    assert (keyed["doubled"], keyed["held"], keyed["handed_over"]) == (0, 0, keyed["accepted"])
+    assert (resend["held"], resend["handed_over"]) == (0, resend["accepted"])
+    assert resend["doubled"] <= resend["in_doubt"]
+    assert hold["doubled"] == 0
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_provider_that_breaks_its_word_is_found_out(tmp_path: Path) -> None:
+    code, result, _ = await crashtest(tmp_path, "--cycles", "1", "--mails", "10", "--forgetful")
+
+    assert (code, result["good"]) == (1, False)
+    assert result["parts"][0]["doubled"] > 0
+    assert {fault.partition(":")[0] for fault in result["faults"]} == {"I6"}
+
+
+async def test_the_database_that_is_named_is_not_touched_and_its_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    named = tmp_path / "data" / "mailsvc.db"
+    named.parent.mkdir()
+    named.write_bytes(b"not to be touched")
+    code, out, err = await run(
+        tmp_path, "crashtest", "--cycles", "1", "--mails", "5", "--database", f"sqlite:///{named}", "--seed", "7"
+    )
+
+    assert (code, err) == (0, "")
+    assert "Every promise was kept." in out
+    assert "repeat with --seed 7" in out
+    assert " ".join(out.split("\n")[0].split()) == "accepted handed over lost doubled in doubt unexplained held"
+    assert os.listdir(named.parent) == ["mailsvc.db"]
+    assert named.read_bytes() == b"not to be touched"
+
+
+async def test_a_database_that_cannot_be_is_a_bad_configuration(tmp_path: Path) -> None:
+    for url in ("mysql://x/y", f"sqlite:///{tmp_path}/nowhere/mailsvc.db"):
+        code, out, err = await run(tmp_path, "crashtest", "--database", url)
+
+        assert (code, out) == (78, "")
+        assert "--database" in err
+
+
+async def test_settings_of_the_caller_do_not_reach_it(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.db"
+    code, result, _ = await crashtest(
+        tmp_path,
+        *("--cycles", "1", "--mails", "5"),
+        DATABASE_URL=f"sqlite:///{mine}",
+        MAILSVC_API_KEY="k" * 32,
+        SENDGRID_API_KEY="SG.mine",
+    )
+
+    assert (code, result["good"]) == (0, True)
+    assert not mine.exists()
