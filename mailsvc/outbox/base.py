@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
 
@@ -105,6 +105,18 @@ class Page:
     limit: int = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is. `oldest_due_at` is since when the mail is due that has waited longest for its turn; None if
+    nothing is due yet. The sizes are None where the store cannot tell them.
+    """
+
+    oldest_due_at: float | None
+    bytes: int | None = None
+    log_bytes: int | None = None
+    free_bytes: int | None = None
+
+
 class News(StrEnum):
     """What another process can have changed."""
 
@@ -182,6 +194,15 @@ class Outbox(Protocol):
 
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""
+
+    async def extent(self, now: float) -> Extent:
+        """How long the oldest mail is due, and how much room all takes. No index is read from end to end for it."""
+
+    async def copy(self) -> BinaryIO:
+        """A consistent copy of everything, made while others go on; gone when the file is closed.
+
+        Conflict where the database has a tool of its own for that, which the message names.
+        """
 
     async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
         """Keep what is known of providers, by their `name`, over a restart. Not durable to the last second."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import asyncpg
 import orjson
 
+from ...errors import Conflict
 from ...model import Mail, Record, Resolution, Status
-from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, News, Page, Settlement
+from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Extent, News, Page, Settlement
 from . import accept, deliver, leases, reads
 from .address import Address
 from .batch import storable
@@ -21,6 +22,7 @@ from .tally import COMPACT
 from .trouble import storage_trouble
 
 PING = "SELECT 1 FROM tally WHERE connection = -1 FOR UPDATE"  # needs what a write needs, and changes nothing
+DUMP = 'pg_dump --format=custom --schema=mailsvc --file=FILE "$DATABASE_URL"'
 SAVE_PROVIDERS = """
 WITH careless AS (
     SELECT set_config('synchronous_commit', 'off', true)
@@ -115,6 +117,14 @@ class PostgresOutbox:
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """See Outbox."""
         return await reads.doubts(self._server)
+
+    async def extent(self, now: float) -> Extent:
+        """See Outbox. Free room is the server's business."""
+        return await reads.extent(self._server, now)
+
+    async def copy(self) -> BinaryIO:
+        """See Outbox. pg_dump does it."""
+        raise Conflict(f"this is PostgreSQL, which has its own tool: {DUMP}")
 
     async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
         """See Outbox."""

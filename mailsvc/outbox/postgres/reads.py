@@ -9,7 +9,7 @@ import orjson
 
 from ...address import Mailbox
 from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Payload, Recipient, Record, Resolution, Status
-from ..base import Page
+from ..base import Extent, Page
 from .batch import as_uuid, storable
 from .server import Server
 from .tally import COUNTS
@@ -46,6 +46,11 @@ PROVIDERS = "SELECT state FROM provider ORDER BY name"
 DOUBTS = """
 SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
 GROUP BY provider, resolved
+"""
+
+EXTENT = """
+SELECT pg_database_size(current_database()) AS bytes,
+    (SELECT claimable_at FROM mail WHERE claimable_at IS NOT NULL ORDER BY claimable_at LIMIT 1) - behind($1) AS due
 """
 
 Row = Mapping[str, Any]
@@ -102,6 +107,12 @@ def page_query(wanted: Page) -> tuple[str, list[object]]:
 async def counts(server: Server) -> dict[Status, int]:
     """How many mails are in each status."""
     return dict.fromkeys(Status, 0) | {Status(status): number for status, number in await server.look(COUNTS)}
+
+
+async def extent(server: Server, now: float) -> Extent:
+    """How long the oldest mail is due, and the size of the database."""
+    (row,) = await server.look(EXTENT, server.here())
+    return Extent(row["due"] if row["due"] is not None and row["due"] <= now else None, bytes=row["bytes"])
 
 
 async def doubts(server: Server) -> dict[tuple[str, Resolution | None], int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Mail, Record, Resolution, Status
-from ..base import Added, Addition, Beginning, News, Page, Settlement
-from . import accept, deliver, reads
+from ..base import Added, Addition, Beginning, Extent, News, Page, Settlement
+from . import accept, copying, deliver, reads
 from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
@@ -101,6 +102,19 @@ class SqliteOutbox:
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """See Outbox."""
         return await self._engine.run(reads.doubts)
+
+    async def extent(self, now: float) -> Extent:
+        """See Outbox."""
+        due, size = await self._engine.run(reads.extent)
+        oldest = due if due is not None and due <= now else None
+        return Extent(oldest, size, self._file.log_bytes(), self._file.room())
+
+    async def copy(self) -> BinaryIO:
+        """See Outbox. Lies beside the database, without a name as soon as it is complete."""
+        size = (await self.extent(0.0)).bytes or 0
+        if self._file.room() < self._reserve + size:
+            raise StorageUnavailable(f"the disk has no room for a copy of {size} bytes")
+        return await asyncio.to_thread(copying.nameless, self._file.path)
 
     async def save_providers(self, states: Sequence[dict[str, Any]]) -> None:
         """See Outbox."""

@@ -47,6 +47,8 @@ DOUBTS = """
 SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
 GROUP BY provider, resolved
 """
+OLDEST_CLAIMABLE = "SELECT claimable_at FROM mail WHERE claimable_at IS NOT NULL ORDER BY claimable_at LIMIT 1"
+SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 EVENTS = "SELECT type, at, provider, recipient, detail FROM event WHERE mail = ? ORDER BY n"
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
 COUNTS = "SELECT status, count(*) FROM mail GROUP BY status"
@@ -106,6 +108,12 @@ def counts(connection: sqlite3.Connection) -> dict[Status, int]:
 def providers(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """The states of providers as last saved."""
     return [orjson.loads(state) for (state,) in connection.execute(PROVIDERS)]
+
+
+def extent(connection: sqlite3.Connection) -> tuple[float | None, int]:
+    """When the first mail is due, and the bytes of the database."""
+    row = connection.execute(OLDEST_CLAIMABLE).fetchone()
+    return row and row[0], connection.execute(SIZE).fetchone()[0]
 
 
 def doubts(connection: sqlite3.Connection) -> dict[tuple[str, Resolution | None], int]:
