@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.process import run
 
 MOMENTS = {"answer", "whole", "half", "connection", "commit", "request", "random", "start"}
@@ -15,6 +17,7 @@ async def crashtest(folder: Path, *arguments: str, **settings: str) -> tuple[int
     return code, json.loads(out), err
 
 
+@pytest.mark.gen_test(timeout=115)
 async def test_kills_at_every_moment_break_no_promise(tmp_path: Path) -> None:
     code, result, err = await crashtest(tmp_path, "--cycles", "12", TMPDIR=str(tmp_path))
     keyed, resend, hold = result["parts"]
