@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from itertools import count
+from typing import BinaryIO
 
 import structlog
 
@@ -24,7 +25,7 @@ from .history import History
 from .journal import MAX_BATCH, Journal
 from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Outbox, Page
+from .outbox.base import Added, Addition, Extent, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
@@ -228,6 +229,14 @@ class Service:
             elapsed = max(0.0, time.time() - float(row.pop("saved_at", 0.0)))
             if fields.keys() == row.keys():
                 self._selector.restore([ProviderState(**row)], time.monotonic() - elapsed)
+
+    async def extent(self) -> Extent:
+        """How long the oldest mail is due, and how much room all takes."""
+        return await self._outbox.extent(time.time())
+
+    async def copy(self) -> BinaryIO:
+        """A consistent copy of the database, made while others go on. Raises Conflict where that is not for us to do."""
+        return await self._outbox.copy()
 
     async def start(self) -> None:
         """Begin to drain."""
