@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
+
 from ...errors import IdempotencyKeyReused, StorageUnavailable
-from ...model import Status
+from ...model import Mail, Status
 from ..base import Added, Addition
 from .batch import columns, in_waves, known_uuid, storable
 from .server import Server
@@ -15,13 +17,14 @@ from .tally import TALLY
 TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
 MAX_TEXT = 4 << 20  # characters of bodies in one statement, about
 
-# Sorted, so that two processes with the same keys wait for each other in one direction only.
+# Keys in order, so that two processes with the same ones wait for each other in one direction only. No join of these
+# tables of hundreds of rows with each other: without an index, each row would meet all others.
 _ADD = f"""
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+        $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[])
     WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
-        created_at, due_at, content, html, text, key, fingerprint, place)
+        created_at, due_at, content, html, text, people, key, fingerprint, place)
 ), keyed AS (
     INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
     SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
@@ -33,23 +36,24 @@ WITH given AS (
     INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain,
         created_at, updated_at, due_at, claimable_at)
     SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain,
-        created_at, created_at, due_at, due_at + behind($15) FROM fresh ORDER BY place
+        created_at, created_at, due_at, due_at + behind($16) FROM fresh ORDER BY place
     {{conflict}} RETURNING id, status
+), stored AS (
+    SELECT * FROM fresh {{stored}}
 ), bodies AS (
-    INSERT INTO body (mail, content, html, text) SELECT id, content, html, text FROM mails JOIN fresh USING (id)
+    INSERT INTO body (mail, content, html, text) SELECT id, content, html, text FROM stored
 ), recipients AS (
     INSERT INTO recipient (mail, position, role, address, name)
-    SELECT id, position, 'to', address, name
-    FROM unnest($16::uuid[], $17::integer[], $18::text[], $19::text[]) AS given (id, position, address, name)
-    JOIN mails USING (id)
+    SELECT id, position - 1, 'to', one ->> 0, one ->> 1
+    FROM stored, json_array_elements(people) WITH ORDINALITY AS people (one, position)
 ), moves AS (
     SELECT status, count(*) AS number FROM mails GROUP BY status
 ), {TALLY}
 SELECT id FROM fresh
 """  # noqa: S608 - a constant
-ADD = _ADD.format(conflict="")
+ADD = _ADD.format(conflict="", stored="")
 # The connection was cut, and the rows may be there already; if their transaction has not ended yet, this waits for it.
-ADD_AGAIN = _ADD.format(conflict="ON CONFLICT (id) DO NOTHING")
+ADD_AGAIN = _ADD.format(conflict="ON CONFLICT (id) DO NOTHING", stored="WHERE id IN (SELECT id FROM mails)")
 FIRST_ANSWERS = """
 SELECT owner, key, fingerprint, mail_id, status, created_at FROM idempotency
 WHERE (owner, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
@@ -91,12 +95,11 @@ def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
 
 
 async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
-    mails = columns([_row(addition) for addition in additions], 14)
-    people = columns([row for addition in additions for row in _recipients(addition)], 4)
+    rows = columns([_row(addition) for addition in additions], 15)
 
     async def insert(again: bool) -> set[str]:
-        rows = await server.fetch(ADD_AGAIN if again else ADD, *mails, server.here(), *people)
-        return {str(row[0]) for row in rows}
+        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here())
+        return {str(row[0]) for row in fresh}
 
     stored = await server.settle(insert)
     known = [addition for addition in additions if addition.mail.id not in stored]
@@ -137,11 +140,11 @@ def _row(addition: Addition) -> tuple[object, ...]:
     identity = (known_uuid(mail.id), addition.owner, _status(addition).value)
     sender = (mail.sender.address, mail.sender.name, mail.subject, mail.on_uncertain.value)
     times = (mail.created_at, addition.due_at)
-    return (*identity, *sender, *times, *bodies, addition.idempotency_key, addition.fingerprint)
+    keyed = (addition.idempotency_key, addition.fingerprint)
+    return (*identity, *sender, *times, *bodies, _people(mail), *keyed)
 
 
-def _recipients(addition: Addition) -> list[tuple[object, ...]]:
-    mail = addition.mail
+def _people(mail: Mail) -> str:
     for each in mail.to:
         storable(each.address, each.name)
-    return [(known_uuid(mail.id), place, each.address, each.name) for place, each in enumerate(mail.to)]
+    return orjson.dumps([(each.address, each.name) for each in mail.to]).decode()

@@ -39,14 +39,11 @@ BEGIN = f"""
 WITH given AS (
     SELECT * FROM unnest($4::uuid[], $5::bigint[], $6::text[], $7::float8[], $8::json[], $9::float8[], $10::text[])
     AS given (mail, n, provider, score, considered, started_at, resolved)
-), standing AS (
-    SELECT id, status, attempts, running, updated_at FROM mail WHERE id = ANY($4) ORDER BY id FOR UPDATE
 ), judged AS (
-    SELECT given.*, standing.status AS was, standing.attempts,
-        NOT running AND n = attempts + 1
-            AND standing.status IN ('scheduled', 'queued', 'uncertain', 'sending') AS begins,
+    SELECT given.*, mail.status AS was, attempts,
+        NOT running AND n = attempts + 1 AND mail.status IN ('scheduled', 'queued', 'uncertain', 'sending') AS begins,
         $1 AND running AND n = attempts AND updated_at = started_at AS begun
-    FROM given JOIN standing ON standing.id = given.mail
+    FROM given JOIN mail ON mail.id = given.mail ORDER BY mail.id FOR UPDATE OF mail
 ), resolved AS (
     UPDATE attempt SET resolved = judged.resolved FROM judged
     WHERE attempt.mail = judged.mail AND judged.begins AND judged.resolved IS NOT NULL
@@ -77,8 +74,9 @@ WITH given AS (
     AS given (mail, n, outcome, status, due_at, rounds, ended_at,
         provider, provider_message_id, http_status, detail, error, resolved, expected)
 ), standing AS (
-    SELECT id, status AS was, attempts, running, rounds AS had_rounds, due_at AS was_due, claimable_at, updated_at
-    FROM mail WHERE id = ANY($4) ORDER BY id FOR UPDATE
+    SELECT given.*, mail.status AS was, mail.attempts, mail.running, mail.rounds AS had_rounds, mail.due_at AS was_due,
+        mail.claimable_at, mail.updated_at
+    FROM given JOIN mail ON mail.id = given.mail ORDER BY mail.id FOR UPDATE OF mail
 ), judged AS (
     SELECT *, CASE
         WHEN n > 0 THEN running AND n = attempts
@@ -87,7 +85,7 @@ WITH given AS (
             AND (was, had_rounds, was_due, claimable_at) IS DISTINCT FROM (status, rounds, due_at, due_at + behind($2))
         END AS applies,
         $1 AND NOT running AND n IN (0, attempts) AND was = status AND updated_at = ended_at AS applied
-    FROM given JOIN standing ON standing.id = given.mail
+    FROM standing
 ), ruled AS (
     SELECT *, applies AND (n = 0 OR was = 'sending') AS moves FROM judged
 ), resolved AS (

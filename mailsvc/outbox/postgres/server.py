@@ -35,6 +35,7 @@ SETTINGS = {
     # Every statement goes by an index. Plans are made once and kept: one that was made while a table was almost empty
     # must not read or hash all of it when it has grown.
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
