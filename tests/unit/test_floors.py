@@ -10,13 +10,13 @@ FLOORS = [
     {"__init__", "errors", "address", "model", "access", "limits"},
     {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
-    {"fetch", "config", "outcome", "journal", "choice", "decision", "keys"},
+    {"fetch", "config", "outcome", "journal", "choice", "decision", "keys", "metrics"},
     {"delivery", "rehearsal"},
     {"drain"},
     {"service"},
     {"web"},
-    {"serve", "remote", "logs", "crashtest"},
-    {"cli"},
+    {"serve", "remote", "logs", "crashtest", "doctor", "backup"},
+    {"cli", "cli_ops"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
