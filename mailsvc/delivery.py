@@ -155,7 +155,7 @@ class Courier:
         rounds, due_at = go.mail.rounds + stands.next_round, self._due(go, stands, now)
         if stands.next_round and due_at is None:
             go.error = f"gave up after {rounds} rounds; the last error: {go.error}"
-        await self._journal.settle(
+        applied = await self._journal.settle(
             Settlement(
                 mail_id=go.mail.id,
                 n=go.n,
@@ -174,6 +174,10 @@ class Courier:
                 resolved=stands.resolved,
             )
         )
+        if not applied:
+            # This process was taken for dead, and the mail is another one's now. Whatever it thinks, it stops here.
+            log.warning("told_too_late", mail=go.mail.id, n=go.n, outcome=result.outcome.value)
+            return Status.UNCERTAIN
         self._announce(go, choice, result, stands.status, now - started)
         return stands.status
 

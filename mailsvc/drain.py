@@ -19,23 +19,33 @@ from .model import Mail
 from .outbox.base import Outbox
 
 HEARTBEAT = 0.5  # seconds between looks at the outbox when no bell rings; on the monotonic clock
-LEASE = 86_400.0  # seconds; on SQLite a claim ends with the process, which holds the file alone
+RENEWALS = 4  # in a lease
 WRITE_DOWN = 3.0  # seconds that interrupted deliveries have to say so in the outbox
 
 log = structlog.get_logger("mailsvc.drain")
 
 
 class Drain:
-    """Owns the deliveries in flight, at most `concurrency`. Times for the outbox come from `clock`, Unix seconds."""
+    """Owns the deliveries in flight, at most `concurrency`. Times for the outbox come from `clock`, Unix seconds.
+
+    `uncertain_after`: seconds before a mail is due that a process left in doubt.
+    """
 
     def __init__(
-        self, outbox: Outbox, courier: Courier, concurrency: int, clock: Callable[[], float] = time.time
+        self,
+        outbox: Outbox,
+        courier: Courier,
+        concurrency: int,
+        clock: Callable[[], float] = time.time,
+        uncertain_after: float = 60.0,
     ) -> None:
         self._outbox, self._courier, self._concurrency, self._clock = outbox, courier, concurrency, clock
+        self._uncertain_after = uncertain_after
         self._bell = asyncio.Event()
         self._held: list[Mail] = []  # claimed, and waiting for a provider that may be asked
         self._running: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._stopping = False
 
     @property
@@ -50,6 +60,8 @@ class Drain:
     def start(self) -> None:
         """Begin to drain."""
         self._loop = asyncio.create_task(self._run(), name="drain")
+        if self._outbox.shared:
+            self._keeping = asyncio.create_task(self._keep(), name="leases")
 
     async def stop(self, grace: float) -> None:
         """Start nothing new, let what runs finish for `grace` seconds, interrupt it then, give back the rest."""
@@ -65,6 +77,9 @@ class Drain:
             delivery.cancel()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=WRITE_DOWN)
+        if self._keeping:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
         with suppress(StorageUnavailable):
             await self._give_back()
 
@@ -90,9 +105,10 @@ class Drain:
             await self._give_back()
             return
         if len(self._held) < room:
-            claimed = await self._outbox.claim(room - len(self._held), self._clock(), LEASE)
-            # A mail in flight can be claimed again only when the clock jumps past its lease; it stays in flight once.
-            self._held += [mail for mail in claimed if mail.id not in self._running]
+            claimed = await self._outbox.claim(room - len(self._held), self._clock(), self._outbox.lease)
+            # What this process has already can be claimed again only after its lease; it stays here once.
+            known = self._running.keys() | {mail.id for mail in self._held}
+            self._held += [mail for mail in claimed if mail.id not in known]
         self._held = [mail for mail in self._held if not self._try_start(mail)]
 
     def _try_start(self, mail: Mail) -> bool:
@@ -129,6 +145,27 @@ class Drain:
         finally:
             del self._running[mail.id]
             self.wake()
+
+    async def _keep(self) -> None:
+        """Several times in a lease: say that this process lives, and take over what others left that do not.
+
+        A turn after trouble with the store takes nothing over: the others had the same trouble, and come first.
+        """
+        calm = False
+        while True:
+            await asyncio.sleep(self._outbox.lease / RENEWALS)
+            try:
+                await self._outbox.renew([*self._running, *(mail.id for mail in self._held)], self._clock())
+                if calm:
+                    await self._take_over()
+                calm = True
+            except Exception as error:
+                calm = False
+                log.error("leases_not_kept", error=str(error), exc_info=not isinstance(error, StorageUnavailable))
+
+    async def _take_over(self) -> None:
+        for mail_id in await self._outbox.recover(self._clock(), self._uncertain_after):
+            log.warning("attempt_interrupted", mail=mail_id, mail_status="uncertain")
 
     async def _give_back(self) -> None:
         """What is held could wait long: let the outbox have it, due at once."""

@@ -28,23 +28,23 @@ class Journal:
         """On the disk when this returns. Raises StorageUnavailable: then nothing may be sent."""
         await self._beginnings(beginning)
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: Settlement) -> bool:
         """On the disk when this returns, after as many tries as it takes: a note that is lost means a mail sent twice.
 
-        Raises StorageBroken alone.
+        False if it changed nothing, because another process has taken the mail over or a report was faster. Raises
+        StorageBroken alone.
         """
-        pause = PAUSE
+        pause, repeated = PAUSE, False
         while True:
             try:
-                await self._settlements(settlement)
+                # What changes nothing in a second try may have been written by the first.
+                return await self._settlements(settlement) or repeated
             except StorageBroken:
                 raise
             except StorageUnavailable as error:
                 log.error("result_not_written", mail=settlement.mail_id, error=str(error), again_in_s=pause)
                 await asyncio.sleep(pause)
-                pause = min(PAUSE_MAX, pause * 2)
-            else:
-                return
+                pause, repeated = min(PAUSE_MAX, pause * 2), True
 
     async def close(self) -> None:
         """Wait for what is being written."""
