@@ -73,6 +73,12 @@ class Proxy:
         """This toxic and no other, for connections from now on."""
         self.toxics = [Toxic(**toxic)]  # type: ignore[arg-type]
 
+    async def cut(self) -> None:
+        """End the connections that there are, so that the next request makes a new one."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
