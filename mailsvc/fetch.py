@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Self
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 import aiosmtplib
@@ -96,6 +97,32 @@ class Fetcher:
             # Whatever it is, the drain must learn whether the mail may have gone out.
             raise progress.failure(self._reason(error, progress)) from error
 
+    async def reach(self, request: Request) -> None:
+        """Connect to where this request would go, TLS included, and hand nothing over. Raises NotSent with a reason."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                if isinstance(request, HttpRequest):
+                    await self._touch(urlsplit(request.url))
+                elif isinstance(request, SmtpRequest):
+                    await self._greet(request)
+        except Exception as error:
+            raise NotSent(self._reason(error, _Progress())) from error
+
+    async def _touch(self, url: SplitResult) -> None:
+        tls = ssl.create_default_context(cafile=self._cafile) if url.scheme == "https" else None
+        _, writer = await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls)
+        writer.close()
+
+    async def _greet(self, request: SmtpRequest) -> None:
+        client = self._smtp(request)
+        try:
+            await client.connect(timeout=self._connect_timeout)
+            await client.ehlo()
+            if request.security == "starttls":
+                await client.starttls()
+        finally:
+            client.close()
+
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             trace = aiohttp.TraceConfig()
@@ -118,10 +145,10 @@ class Fetcher:
             )
         return self._session
 
-    async def _submit(self, request: SmtpRequest) -> SmtpReply:
+    def _smtp(self, request: SmtpRequest) -> aiosmtplib.SMTP:
         if self._smtp_tls is None and request.security != "plain":
             self._smtp_tls = ssl.create_default_context(cafile=self._cafile)
-        client = aiosmtplib.SMTP(
+        return aiosmtplib.SMTP(
             hostname=request.host,
             port=request.port,
             use_tls=request.security == "tls",
@@ -130,7 +157,9 @@ class Fetcher:
             timeout=None,
             local_hostname=request.sender.rpartition("@")[2],  # the default looks itself up in the DNS
         )
-        progress = _Progress()
+
+    async def _submit(self, request: SmtpRequest) -> SmtpReply:
+        client, progress = self._smtp(request), _Progress()
         try:
             async with asyncio.timeout(self._timeout):
                 return await _converse(client, request, progress, self._connect_timeout)
@@ -247,12 +276,16 @@ def _network_reason(error: BaseException) -> str:
         return f"TLS handshake failed: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
     if isinstance(error, socket.gaierror):
         return "name not found"
+    if isinstance(error, aiosmtplib.SMTPException) and "STARTTLS" in str(error):
+        return "the server offers no STARTTLS"
     if isinstance(error, aiohttp.ClientResponseError):
         return "the answer was not HTTP"
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return "the answer was not SMTP"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiosmtplib.SMTPServerDisconnected):
         return "the connection was closed without an answer"
+    if isinstance(error, OSError) and error.errno is None and "Multiple exceptions" in str(error):
+        return "no address of this name could be reached"
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower() if error.errno > 0 else "the connection failed"
     return f"{type(error).__name__} while sending"

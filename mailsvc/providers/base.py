@@ -140,7 +140,8 @@ class Provider(ABC):
     """One e-mail service. A file in this folder with a subclass is all it takes to add one.
 
     `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
-    provider's own first; `example` shows those that have a form. `default_url` is None for one without a URL setting.
+    provider's own first; `example` shows those that have a form, `shapes` has a pattern of those whose form is known and
+    the same in words. `default_url` is None for one without a URL setting.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
     """
 
@@ -148,6 +149,7 @@ class Provider(ABC):
     rank: ClassVar[int]
     env: ClassVar[tuple[str, ...]]
     example: ClassVar[Mapping[str, str]] = {}
+    shapes: ClassVar[Mapping[str, tuple[str, str]]] = {}
     can: ClassVar[Can] = Can.NOTHING
     default_url: ClassVar[str | None] = None
     key_life: ClassVar[float] = 0.0
@@ -166,6 +168,15 @@ class Provider(ABC):
             f"{variable} contains a space or a character that cannot stand in it; copy it again"
             for variable in cls.env
             if not re.fullmatch(r"[\x21-\x7e]+", settings.values.get(variable, ""))
+        ]
+
+    @classmethod
+    def misshapen(cls, settings: Settings) -> list[str]:
+        """What looks wrong with the settings, without their values. Not a fault: providers may change their keys."""
+        return [
+            f"{variable} does not look like a key of {cls.name}, which is {words}"
+            for variable, (pattern, words) in cls.shapes.items()
+            if not re.fullmatch(pattern, settings.values.get(variable, ""))
         ]
 
     @abstractmethod

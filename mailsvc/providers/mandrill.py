@@ -62,6 +62,9 @@ class Mandrill(HttpProvider):
     name = "mandrill"
     rank = 20
     env = ("MANDRILL_API_KEY",)
+    shapes = {  # noqa: RUF012 - a ClassVar of the base
+        "MANDRILL_API_KEY": (r"(md-)?[\w-]{22}", "md- and 22 characters, or 22 characters if it is old")
+    }
     default_url = "https://mandrillapp.com"
 
     def request(self, message: Message) -> Request:

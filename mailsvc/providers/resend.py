@@ -43,6 +43,7 @@ class Resend(HttpProvider):
     name = "resend"
     rank = 50
     env = ("RESEND_API_KEY",)
+    shapes = {"RESEND_API_KEY": (r"re_\w{16,}", "re_ and at least 16 characters")}  # noqa: RUF012 - see the base
     can = Can.DEDUPE
     default_url = "https://api.resend.com"
     key_life = 24 * 3600.0

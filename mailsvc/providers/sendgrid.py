@@ -35,6 +35,9 @@ class SendGrid(HttpProvider):
     name = "sendgrid"
     rank = 10
     env = ("SENDGRID_API_KEY",)
+    shapes = {  # noqa: RUF012 - a ClassVar of the base
+        "SENDGRID_API_KEY": (r"SG\.[\w-]{22}\.[\w-]{43}", "SG., 22 characters, a dot and 43 characters")
+    }
     default_url = "https://api.sendgrid.com"
     accepts_without_body = frozenset({202})
 
