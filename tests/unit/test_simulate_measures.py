@@ -90,6 +90,8 @@ def test_leaving_and_coming_back_are_measured_from_the_fault_and_from_the_cure()
 def test_who_never_leaves_or_never_comes_back_has_no_time_for_it():
     assert measure(scenario(), outage(1000, 1000))["leave_s"] is None
     assert measure(scenario(), outage(44, 1000))["back_s"] is None
+    assert measure(scenario(), outage(66, 1000))["leave_s"] is None  # no whole window is left before the cure
+    assert measure(scenario(), outage(44, 95))["back_s"] is None  # nor before the end
 
 
 def test_what_fails_on_the_watched_provider_after_it_was_left_is_a_wasted_probe():
@@ -114,6 +116,7 @@ def test_the_backlog_is_what_waited_at_the_cure():
     late = Mail(30.0, poison=False, first_pick="A", first_picked_at=82.5)
     told.mails.append(late)
     told.attempts.append(Attempt(late, "A", 82.5, 83, Verdict.OK, None))
+    told.attempts.append(Attempt(Mail(90.0, poison=False), "A", 95, 96, Verdict.OK, None))
 
     assert measure(scenario(), told)["backlog_s"] == 12.5
 

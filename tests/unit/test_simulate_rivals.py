@@ -117,8 +117,18 @@ def test_peak_ewma_believes_bad_news_at_once_and_good_news_slowly():
     for now in range(10):
         attempt(rival, "A", Verdict.OK, now, took=0.1)
         attempt(rival, "B", Verdict.OK, now, took=0.3)
-    attempt(rival, "A", Verdict.SERVER_ERROR, 10)
+    attempt(rival, "A", Verdict.OK, 10, took=1.0)
     assert rival.pick(10) == "B"
 
     attempt(rival, "A", Verdict.OK, 11, took=0.1)
     assert rival.pick(11) == "B"
+
+
+def test_to_peak_ewma_a_failure_is_very_slow():
+    rival = make(PeakEwma)
+    for now in range(10):
+        attempt(rival, "A", Verdict.OK, now, took=0.1)
+        attempt(rival, "B", Verdict.OK, now, took=1.5)
+    attempt(rival, "A", Verdict.SERVER_ERROR, 10)
+
+    assert rival.pick(10) == "B"

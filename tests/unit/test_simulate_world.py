@@ -1,3 +1,5 @@
+"""What becomes of the mails of the virtual world."""
+
 import random
 from itertools import pairwise
 
@@ -9,8 +11,7 @@ from mailsvc.selector import Verdict
 from mailsvc.simulate.choosers import SELECTORS
 from mailsvc.simulate.measures import measure
 from mailsvc.simulate.rivals import Rival
-from mailsvc.simulate.scenarios import ProviderScript, Scenario, built_in
-from mailsvc.simulate.virtual import VirtualProvider
+from mailsvc.simulate.scenarios import Scenario, built_in
 from mailsvc.simulate.world import World
 
 
@@ -27,103 +28,6 @@ def fault(kind, **changes):
 def run(played, selector="guarded", seed=1):
     return World(played, SELECTORS[selector].make, seed).run()
 
-
-def replies(a, mails=300, in_flight=0, poison=False, step=0.1):
-    provider = VirtualProvider(ProviderScript.model_validate({"base": 50, **a}), 15.0, random.Random(3))
-    return [provider.reply(number * step, in_flight, poison) for number in range(mails)]
-
-
-# What a provider answers.
-
-
-@pytest.mark.parametrize(
-    ("kind", "verdict", "latency"),
-    [
-        ("server", Verdict.SERVER_ERROR, 0.1),
-        ("network", Verdict.UNREACHABLE, 0.1),
-        ("timeout", Verdict.UNANSWERED, 15.0),
-        ("auth", Verdict.UNAUTHORIZED, 0.1),
-        ("reject", Verdict.REFUSED, 0.1),
-        ("rate", Verdict.RATE_LIMITED, 0.1),
-    ],
-)
-def test_each_kind_of_fault_has_its_answer(kind, verdict, latency):
-    assert {(reply.verdict, reply.latency) for reply in replies(fault(kind))} == {(verdict, latency)}
-
-
-def test_a_fault_may_have_a_latency_of_its_own():
-    assert {reply.latency for reply in replies(fault("timeout", latency=3))} == {3}
-
-
-def test_a_fault_strikes_with_its_probability_and_within_its_window():
-    found = replies({"faults": [{"from": 10, "to": 20, "kind": "server", "probability": 0.5}]}, mails=3000, step=0.01)
-    failed = [number / 100 for number, reply in enumerate(found) if reply.verdict is Verdict.SERVER_ERROR]
-
-    assert 430 < len(failed) < 570
-    assert 10 <= min(failed) <= max(failed) < 20
-
-
-def test_a_fault_may_drift():
-    found = replies(
-        {"faults": [{"from": 0, "to": 100, "kind": "server", "probability": 0, "probability_to": 1, "slower_to": 30}]},
-        mails=1000,
-    )
-    early, late = found[:300], found[700:]
-
-    assert sum(reply.verdict is Verdict.OK for reply in early) > 3 * sum(reply.verdict is Verdict.OK for reply in late)
-    slow = [reply.latency for reply in late if reply.verdict is Verdict.OK]
-    assert sum(slow) / len(slow) > 5
-
-
-def test_slowness_beyond_the_time_out_is_no_answer():
-    verdicts = {reply.verdict for reply in replies(fault("slow", slower=60))}
-
-    assert verdicts == {Verdict.OK, Verdict.UNANSWERED}
-
-
-def test_healthy_latency_is_log_normal():
-    latencies = sorted(reply.latency for reply in replies({}, mails=4000))
-
-    assert latencies[2000] == pytest.approx(0.25, rel=0.05)
-    assert latencies[3960] == pytest.approx(0.8, rel=0.15)
-
-
-def test_nobody_takes_a_poison_mail():
-    assert {reply.verdict for reply in replies({}, poison=True)} == {Verdict.REFUSED}
-
-
-def test_a_limit_for_each_clock_minute_names_the_rest_of_the_minute():
-    found = replies({"per_minute": 30}, mails=1300)
-
-    assert [reply.verdict for reply in found[:31]] == [Verdict.OK] * 30 + [Verdict.RATE_LIMITED]
-    assert found[30].retry_after == pytest.approx(57)
-    assert found[600].verdict is Verdict.OK
-
-
-def test_a_quota_is_used_up_until_its_time_and_names_none():
-    found = replies({"quota": 50, "quota_until": 20})
-
-    assert [reply.verdict for reply in found] == [Verdict.OK] * 50 + [Verdict.RATE_LIMITED] * 150 + [Verdict.OK] * 100
-    assert found[60].retry_after is None
-
-
-def test_a_bucket_takes_its_burst_and_then_its_rate():
-    found = replies({"bucket": {"rate": 2, "burst": 5}}, mails=100)
-
-    assert [reply.verdict for reply in found[:5]] == [Verdict.OK] * 5
-    assert sum(reply.verdict is Verdict.OK for reply in found) == 5 + 19
-    assert next(reply for reply in found if reply.verdict is Verdict.RATE_LIMITED).retry_after == 1
-
-
-def test_a_crowd_is_turned_away():
-    crowd = {"max_in_flight": {"limit": 3, "from": 0, "to": 10, "latency": 0.5}}
-
-    assert replies(crowd, mails=1, in_flight=2)[0].verdict is Verdict.OK
-    assert replies(crowd, mails=1, in_flight=3)[0].verdict is Verdict.SERVER_ERROR
-    assert replies(crowd, mails=200, in_flight=3)[150].verdict is Verdict.OK
-
-
-# What becomes of the mails.
 
 kinds = st.sampled_from(["server", "network", "timeout", "auth", "reject", "rate", "slow"])
 broken = st.fixed_dictionaries(
@@ -229,6 +133,67 @@ def test_nobody_is_asked_while_the_selector_says_none_and_no_round_is_spent():
     assert all(mail.delivered_at is not None and mail.rounds == 0 for mail in log.mails)
 
 
+def test_a_failed_mail_that_waits_for_another_provider_is_sent_before_its_round_and_only_once():
+    class Late(Fixed):
+        def pick(self, now, exclude=frozenset()):
+            return super().pick(now, exclude) if "A" not in exclude or now > 3 else None
+
+    log = World(scenario(fault("server"), duration=2), Late, 1).run()
+
+    assert len(log.attempts) == 2 * len(log.mails) > 20
+    assert all(3 < mail.delivered_at < 5 and mail.delivered_by == "B" for mail in log.mails)
+
+
+def test_mails_that_wait_for_one_provider_do_not_hold_up_those_that_may_go_to_another():
+    class OnlyA(Fixed):
+        def pick(self, now, exclude=frozenset()):
+            return "A" if "A" not in exclude else None
+
+    down_for_ten_seconds = {"faults": [{"from": 0, "to": 10, "kind": "server"}]}
+    log = World(scenario(down_for_ten_seconds), OnlyA, 1).run()
+    late = [mail for mail in log.mails if mail.arrived > 10]
+
+    assert len(late) > 300
+    assert all(mail.first_picked_at == mail.arrived for mail in late)
+
+
+def test_a_mail_that_is_lost_while_it_waits_is_not_sent_any_more():
+    class FarTooLate(Fixed):
+        def pick(self, now, exclude=frozenset()):
+            return super().pick(now, exclude) if "A" not in exclude or now > 2000 else None
+
+    log = World(scenario(fault("server"), duration=5), FarTooLate, 1).run()
+
+    assert {attempt.provider for attempt in log.attempts} == {"A"}
+    assert all(mail.delivered_at is None and mail.rounds == 8 for mail in log.mails)
+
+
+def test_a_mail_is_not_offered_again_to_a_provider_that_refused_it():
+    down_for_a_minute = {"faults": [{"from": 0, "to": 60, "kind": "server"}]}
+    log = World(scenario(fault("reject"), down_for_a_minute, duration=5), Fixed, 1).run()
+
+    assert all(mail.delivered_by == "B" and mail.rounds > 1 for mail in log.mails)
+    assert sum(attempt.provider == "A" for attempt in log.attempts) == len(log.mails)
+
+
+def test_mails_of_different_standing_are_sent_in_the_order_in_which_they_began_to_wait():
+    class Patient(Fixed):
+        def pick(self, now, exclude=frozenset()):
+            return super().pick(now, exclude) if not self.begun or now > 2 else None
+
+        begun = False
+
+        def start(self, name, now):
+            self.begun = True
+            return super().start(name, now)
+
+    log = World(scenario(fault("server", latency=1), duration=0.9, max_in_flight=1), Patient, 1).run()
+    starts = sorted(log.attempts, key=lambda attempt: attempt.started)
+
+    assert starts[0].mail is log.mails[0]
+    assert starts[1].mail is log.mails[1]
+
+
 def test_mails_that_nobody_is_ever_asked_about_are_lost():
     class Mute(Fixed):
         allowed = False
@@ -255,8 +220,15 @@ def test_a_refusal_gets_one_second_opinion_and_two_end_the_mail():
 
 
 def test_a_refusal_that_nobody_shares_is_blamed_on_its_provider():
-    log = World(scenario(fault("reject"), rate=1), Fixed, 1).run()
+    class Told(Fixed):
+        told = 0
 
+        def blame(self, name, now):
+            Told.told += name == "A"
+
+    log = World(scenario(fault("reject"), rate=1), Told, 1).run()
+
+    assert Told.told == len(log.mails) > 20
     assert all(mail.delivered_by == "B" for mail in log.mails)
     assert all(attempt.blamed == (attempt.provider == "A") for attempt in log.attempts)
 
