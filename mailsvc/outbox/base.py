@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
@@ -115,6 +116,25 @@ class Extent:
     bytes: int | None = None
     log_bytes: int | None = None
     free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a look at a database shows. `schema` of the `newest` migrations have run, 0 before the first start.
+
+    `file` is the database's, where it is one, and `owner` says in words who has it. `last_mail_at` is when the newest
+    mail was accepted, `clock` what the database's own clock says: Unix times, None where there is none. `remarks` are
+    what is not as it should be, each with what to do.
+    """
+
+    place: str
+    schema: int
+    newest: int
+    file: Path | None = None
+    owner: str = ""
+    last_mail_at: float | None = None
+    clock: float | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
 
 
 class News(StrEnum):

@@ -140,8 +140,8 @@ class Provider(ABC):
     """One e-mail service. A file in this folder with a subclass is all it takes to add one.
 
     `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
-    provider's own first; `example` shows those that have a form, `shapes` has a pattern of those whose form is known and
-    the same in words. `default_url` is None for one without a URL setting.
+    provider's own first; `example` shows those that have a form, `shapes` a pattern of those whose form is known, and
+    the form in words. `default_url` is None for one without a URL setting.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
     """
 

@@ -32,6 +32,8 @@ MAKE_VERSION = (
 VERSION = "SELECT number FROM mailsvc.schema_version"
 SET_VERSION = "UPDATE mailsvc.schema_version SET number = $1"
 
+CARELESS = "the server does not sync its disk: accepted mail is lost if its power fails"
+
 log = structlog.get_logger("mailsvc.outbox")
 
 
@@ -40,9 +42,10 @@ async def prepare(address: Address, wait: float, migrations: list[str] | None = 
 
     Waits up to `wait` seconds for a server that is not there yet.
     """
-    connection = await _connect(address, wait)
+    connection = await connect(address, wait)
     try:
-        await _check(connection, address)
+        if await check(connection, address):
+            log.warning("fsync_is_off", why=CARELESS)
         await _migrate(connection, address, scripts() if migrations is None else migrations)
     except asyncpg.InsufficientPrivilegeError as error:
         hint = "as an administrator: CREATE SCHEMA mailsvc AUTHORIZATION the_user"
@@ -59,7 +62,8 @@ def scripts() -> list[str]:
     return [(MIGRATIONS / name).read_text(encoding="utf-8") for name in named]
 
 
-async def _connect(address: Address, wait: float) -> asyncpg.Connection:
+async def connect(address: Address, wait: float) -> asyncpg.Connection:
+    """A connection, waiting up to `wait` seconds for a server that is not there yet. Raises what `prepare` does."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     while True:
@@ -96,7 +100,8 @@ def _explained(error: Exception, address: Address) -> Exception:
     return ConfigError([f"DATABASE_URL: {address.words} {words}"])
 
 
-async def _check(connection: asyncpg.Connection, address: Address) -> None:
+async def check(connection: asyncpg.Connection, address: Address) -> bool:
+    """Raise ConfigError if the database cannot be used. True if it can, but its server does not sync its disk."""
     version = connection.get_server_version()
     if version.major < NEEDS:
         raise ConfigError([f"DATABASE_URL: {address.words} is version {version.major}: {NEEDS} or newer is needed"])
@@ -105,8 +110,7 @@ async def _check(connection: asyncpg.Connection, address: Address) -> None:
         raise ConfigError([f"DATABASE_URL: {address.words} has the encoding {facts['encoding']}: UTF8 is needed"])
     if facts["read_only"]:
         raise ConfigError([f"DATABASE_URL: {address.words} is read-only: is it a standby? The primary is needed"])
-    if facts["careless"]:
-        log.warning("fsync_is_off", why="the server does not sync its disk: accepted mail is lost if its power fails")
+    return bool(facts["careless"])
 
 
 async def _migrate(connection: asyncpg.Connection, address: Address, migrations: list[str]) -> None:

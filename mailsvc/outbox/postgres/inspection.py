@@ -1,0 +1,35 @@
+"""A look at a database that changes nothing in it: can it be used, and of which version is it."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from ...errors import ConfigError
+from ..base import Inspection
+from .address import Address
+from .schema import CARELESS, MADE, VERSION, check, connect, scripts
+from .trouble import storage_trouble
+
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+MAY_CREATE = "SELECT to_regnamespace('mailsvc') IS NOT NULL OR has_database_privilege(current_database(), 'CREATE')"
+
+
+async def inspect(url: str) -> Inspection:
+    """What is there. Raises ConfigError and StorageUnavailable, as opening it would."""
+    address, newest = Address.parse(url), len(scripts())
+    connection = await connect(address, 0.0)
+    try:
+        careless = await check(connection, address)
+        made = await connection.fetchval(MADE)
+        schema = await connection.fetchval(VERSION) if made else 0
+        if schema > newest:
+            raise ConfigError([f"DATABASE_URL: {address.words} was written by a newer mailsvc (schema {schema})"])
+        if not await connection.fetchval(MAY_CREATE):
+            hint = "as an administrator: CREATE SCHEMA mailsvc AUTHORIZATION the_user"
+            raise ConfigError([f"DATABASE_URL: {address.words}: this user may not make the schema mailsvc; {hint}"])
+        clock = await connection.fetchval(CLOCK)
+    except (asyncpg.PostgresError, OSError) as error:
+        raise storage_trouble(error) or ConfigError([f"DATABASE_URL: {address.words}: {error}"]) from error
+    finally:
+        connection.terminate()
+    return Inspection(address.words, schema, newest, clock=clock, remarks=((CARELESS, "set fsync = on in its postgresql.conf"),) if careless else ())
