@@ -80,9 +80,13 @@ def list_(as_json: bool) -> None:
     if as_json:
         _print_json({"scenarios": {name: found.about for name, found in scenarios.items()}, "selectors": selectors})
         return
-    click.echo(report.table(["scenario", "what happens"], [[s.name, s.about] for s in scenarios.values()], 2))
+    click.echo(
+        report.table(["scenario", "what happens"], [[s.name, s.about] for s in scenarios.values()], report.NO_NUMBERS)
+    )
     click.echo()
-    click.echo(report.table(["selector", "its rule"], [[name, about] for name, about in selectors.items()], 2))
+    click.echo(
+        report.table(["selector", "its rule"], [[name, about] for name, about in selectors.items()], report.NO_NUMBERS)
+    )
 
 
 @simulate.command()
@@ -131,7 +135,7 @@ def classic(folder: Path | None, seeds: int, jobs: int, as_json: bool) -> None:
         _print_json(report.classic_json(findings))
     else:
         click.echo(f"Failed attempts, % of all attempts; 18,000 mails one after another; {seeds} seeds\n")
-        click.echo(report.table(*report.classic_rows(findings), text_columns=2))
+        click.echo(report.table(*report.classic_rows(findings), report.CLASSIC_NUMBERS))
     if folder:
         _tell(plot.draw_classic(folder))
 
@@ -154,7 +158,7 @@ def goals_(alone: bool, seeds: int, jobs: int, as_json: bool) -> None:
         _print_json(report.goals_json(rows))
     else:
         heads, lines = report.goals_rows(rows)
-        click.echo(report.table(heads, lines, text_columns=2))
+        click.echo(report.table(heads, lines, report.GOAL_NUMBERS))
     missed = sum(not row.met for row in rows)
     click.echo(f"{len(rows) - missed} of {len(rows)} goals met", err=as_json)
     sys.exit(MISSED if missed else 0)

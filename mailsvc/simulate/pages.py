@@ -94,8 +94,8 @@ def tables(
         *goals.scenario_rows(mains),
     ]
     return {
-        "classic": report.markdown(*report.classic_rows(findings), text_columns=2),
-        "goals": report.markdown(*report.goals_rows(rows), text_columns=2),
+        "classic": report.markdown(*report.classic_rows(findings), report.CLASSIC_NUMBERS),
+        "goals": report.markdown(*report.goals_rows(rows), report.GOAL_NUMBERS),
         "failed": _matrix(mains, "failed_per_100", 2),
         "share": _matrix(mains, "share_preferred", 0),
         "guards": _guards(cells),
@@ -108,7 +108,7 @@ def _matrix(cells: Sequence[Cell], measure: str, digits: int) -> str:
     selectors = list(dict.fromkeys(cell.selector for cell in cells))
     means = {(cell.scenario.name, cell.selector): cell.summary[measure].mean for cell in cells}
     rows = [[name, *(report.number(means[name, selector], digits) for selector in selectors)] for name in scenarios]
-    return report.markdown(["scenario", *selectors], rows)
+    return report.markdown(["scenario", *selectors], rows, report.NUMBERS)
 
 
 def _guards(cells: Sequence[Cell]) -> str:
@@ -118,4 +118,4 @@ def _guards(cells: Sequence[Cell]) -> str:
         beside = [means[worth.scenario, name][worth.measure].mean for name in ("guarded", f"without-{worth.guard}")]
         shown = [report.number(value, worth.digits) for value in beside]
         rows.append([worth.guard, worth.scenario, worth.words, *shown])
-    return report.markdown(["guard", "scenario", "measure", "with it", "without it"], rows, text_columns=3)
+    return report.markdown(["guard", "scenario", "measure", "with it", "without it"], rows, range(3, 5))

@@ -25,7 +25,10 @@ COLUMNS = [
     ("dear %", "dear_share", 1),
     ("cost", "cost", 2),
 ]
-MEASURES = [measure for _, measure, _ in COLUMNS]
+NUMBERS = range(1, 100)  # in most tables the first column is text
+CLASSIC_NUMBERS = range(2, 100)
+GOAL_NUMBERS = range(2, 3)
+NO_NUMBERS = range(0)
 
 
 def number(value: float | None, digits: int) -> str:
@@ -33,21 +36,21 @@ def number(value: float | None, digits: int) -> str:
     return "never" if value is None else f"{value:.{digits}f}"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """Columns as wide as needed; the first `text_columns` to the left, the others to the right."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: range) -> str:
+    """Columns as wide as needed; those in `right` hold numbers."""
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column < text_columns else cell.rjust(width)
+            cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in [heads, *rows]
     )
 
 
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], right: range) -> str:
     """The same for a page."""
-    rule = ["---" if column < text_columns else "---:" for column in range(len(heads))]
+    rule = ["---:" if column in right else "---" for column in range(len(heads))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, rule, *rows])
 
 
@@ -62,7 +65,7 @@ def cells_text(cells: Sequence[Cell]) -> str:
             [cell.selector, *(number(cell.summary[measure].mean, digits) for _, measure, digits in COLUMNS)]
             for cell in mine
         ]
-        blocks.append(f"{title}\n" + table(["", *(head for head, _, _ in COLUMNS)], rows))
+        blocks.append(f"{title}\n" + table(["", *(head for head, _, _ in COLUMNS)], rows, NUMBERS))
     return "\n\n".join(blocks)
 
 
