@@ -6,9 +6,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import wraps
 from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__, logs
+from .command import Defaulting, asks_server
 from .config import Config
 from .decision import Decision
 from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken
@@ -27,21 +26,13 @@ if TYPE_CHECKING:
 FAILED, UNTRUSTED, TRY_LATER, BAD_CONFIG = 1, 74, 75, 78
 
 
-class _Defaulting(click.Group):
-    """A group that runs one of its commands when none is named."""
-
-    default = "list"
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or [self.default])
-
-
-class _Commands(_Defaulting):
+class _Commands(Defaulting):
     """The commands; the module of a lazy one is imported when it is called."""
 
     default = "serve"
     lazy = {  # noqa: RUF012 - click's classes are not dataclasses
         "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
+        "keys": ("mailsvc.cli_keys", "keys"),
         "simulate": ("mailsvc.simulate.cli", "simulate"),
     }
 
@@ -100,20 +91,6 @@ def serve(demo: bool) -> None:
         sys.exit(asyncio.run(run(config)))
 
 
-def _remote(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that asks a running server; the command gets a `remote`."""
-
-    @click.option("--url", envvar="MAILSVC_URL", default="http://127.0.0.1:8080", show_default=True, help="The server.")
-    @click.option("--key", envvar="MAILSVC_API_KEY", help="The API key; better given by MAILSVC_API_KEY.")
-    @wraps(command)
-    def wrapped(url: str, key: str | None, **options: Any) -> None:
-        from .remote import Remote
-
-        sys.exit(command(Remote(url, key), **options))
-
-    return wrapped
-
-
 @cli.command()
 @click.argument("to", nargs=-1, required=True)
 @click.option("-s", "--subject", required=True, help="One line.")
@@ -122,7 +99,7 @@ def _remote(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--idempotency-key", help="Makes it safe to repeat the command.")
 @click.option("--wait", is_flag=True, help="Wait until the mail has left the queue and print what happened.")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@_remote
+@asks_server
 def send(
     remote: Remote,
     to: tuple[str, ...],
@@ -144,7 +121,7 @@ def send(
     return remote.send(mail | ({"from": sender} if sender else {}), idempotency_key, wait, as_json)
 
 
-@cli.group(cls=_Defaulting)
+@cli.group(cls=Defaulting)
 def providers() -> None:
     """How the providers of a running server stand; pause and resume one.
 
@@ -158,7 +135,7 @@ def providers() -> None:
 
 @providers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@_remote
+@asks_server
 def list_providers(remote: Remote, as_json: bool) -> int:
     """Score, state and why.
 
@@ -171,7 +148,7 @@ def list_providers(remote: Remote, as_json: bool) -> int:
 
 @providers.command()
 @click.argument("name")
-@_remote
+@asks_server
 def pause(remote: Remote, name: str) -> int:
     """Ask this provider nothing until it is resumed; survives a restart.
 
@@ -184,7 +161,7 @@ def pause(remote: Remote, name: str) -> int:
 
 @providers.command()
 @click.argument("name")
-@_remote
+@asks_server
 def resume(remote: Remote, name: str) -> int:
     """Ask a paused provider again, and a benched one at once.
 
@@ -215,7 +192,7 @@ def mails() -> None:
     help="What is to become of it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@_remote
+@asks_server
 def resolve(remote: Remote, mail_id: str, decision: str, as_json: bool) -> int:
     """Settle a doubt: a provider may or may not have this mail, and nothing else can tell.
 

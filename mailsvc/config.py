@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from . import setting
 from .address import Mailbox
@@ -36,6 +37,8 @@ class Config:
     api_key: str | None = field(repr=False)
     sender: Mailbox
     public_url: str | None
+    host_names: frozenset[str]
+    trusted_proxies: tuple[setting.Network, ...]
     exact: bool
     on_uncertain: OnUncertain
     concurrency: int
@@ -44,6 +47,7 @@ class Config:
     retry: tuple[float, ...]
     give_up: float
     lock_wait: float
+    lease: float
     log_level: str
     max_body: int
     max_queued: int
@@ -62,6 +66,12 @@ class Config:
         """Whether only this machine can reach the server."""
         return _is_loopback(self.host)
 
+    @property
+    def known_names(self) -> frozenset[str]:
+        """The names under which callers may address the server; empty where it was not told any."""
+        public = {(urlsplit(self.public_url).hostname or "").lower()} if self.public_url else frozenset()
+        return self.host_names | public
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the environment. Raises ConfigError with every fault, none of which shows a secret."""
@@ -75,6 +85,8 @@ class Config:
             api_key=read.get("MAILSVC_API_KEY", setting.api_key, None),
             sender=_sender(read, providers),
             public_url=read.get("MAILSVC_PUBLIC_URL", setting.http_url, None),
+            host_names=read.get("MAILSVC_HOSTS", setting.host_names, frozenset()),
+            trusted_proxies=read.get("MAILSVC_TRUSTED_PROXIES", setting.networks, ()),
             exact=read.get("MAILSVC_SELECTOR", setting.one_of("guarded", "classic"), "guarded") == "classic",
             on_uncertain=OnUncertain(read.get("MAILSVC_ON_UNCERTAIN", setting.one_of("resend", "hold"), "resend")),
             concurrency=read.get("MAILSVC_CONCURRENCY", setting.integer(1, 10_000), 64),
@@ -83,6 +95,7 @@ class Config:
             retry=read.get("MAILSVC_RETRY", setting.delays, (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)),
             give_up=read.get("MAILSVC_GIVE_UP", setting.seconds(1, 90 * 86_400), 86_400.0),
             lock_wait=read.get("MAILSVC_LOCK_WAIT", setting.seconds(0, 3600), 0.0),
+            lease=read.get("MAILSVC_LEASE", setting.seconds(1, 3600), 60.0),
             log_level=read.get("MAILSVC_LOG", setting.one_of("debug", "info", "warning", "error"), "info"),
             max_body=read.get("MAILSVC_MAX_BODY", setting.size, 1024 * 1024),
             max_queued=read.get("MAILSVC_MAX_QUEUED", setting.integer(1, 10**12), 1_000_000),

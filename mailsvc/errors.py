@@ -5,6 +5,8 @@ MailsvcError
 ├── OwnedByAnother           wait or stop the other process; exit 75
 ├── InvalidMail              mend the request; 422, each fault with its field
 ├── NotFound                 there is no such thing for this caller; 404
+├── Forbidden                use a key that allows it; 403
+├── RateLimited              slower; 429 with Retry-After
 ├── Conflict                 the state forbids it; 409
 ├── IdempotencyKeyReused     use a new key for another body; 422
 ├── Unavailable              try again later; 503 with Retry-After
@@ -58,6 +60,18 @@ class InvalidMail(MailsvcError):
 
 class NotFound(MailsvcError):
     """No such thing, or not for this caller: the two are never told apart."""
+
+
+class Forbidden(MailsvcError):
+    """The caller's key does not allow it."""
+
+
+class RateLimited(MailsvcError):
+    """The caller did it too often; `wait` is in seconds."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        self.wait = wait
+        super().__init__(message)
 
 
 class Conflict(MailsvcError):

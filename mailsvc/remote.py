@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -60,6 +61,32 @@ class Remote:
         click.echo(json.dumps(answer, indent=2) if as_json else f"{answer['status']}  {answer['id']}")
         return OK
 
+    def keys(self, as_json: bool) -> int:
+        """Print the API keys."""
+        status, answer = self._call("GET", "/keys")
+        if _failed(status, answer, as_json):
+            return FAILED
+        click.echo(json.dumps(answer, indent=2) if as_json else _key_table(answer["data"]))
+        return OK
+
+    def create_key(self, rules: dict[str, Any], as_json: bool) -> int:
+        """Make an API key and print it."""
+        status, answer = self._call("POST", "/keys", rules)
+        if _failed(status, answer, as_json):
+            return FAILED
+        if not as_json:
+            click.echo("Keep it well: it is not shown again.", err=True)
+        click.echo(json.dumps(answer, indent=2) if as_json else answer["key"])
+        return OK
+
+    def revoke_key(self, key_id: str) -> int:
+        """Revoke an API key."""
+        status, answer = self._call("DELETE", f"/keys/{quote(key_id, safe='')}")
+        if _failed(status, answer, as_json=False):
+            return FAILED
+        click.echo(f"{answer['id']} is revoked")
+        return OK
+
     def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Status and JSON of the answer; status 0 when there is none."""
         asked = self._headers | (headers or {}) | ({"Content-Type": "application/json"} if body is not None else {})
@@ -102,6 +129,19 @@ def _provider_table(providers: list[dict[str, Any]]) -> str:
         counts = (str(p["in_flight"]), str(p["sent"]), str(p["failed"]))
         why = p["reason"] or (f"last error: {p['last_error']}" if p["last_error"] else "")
         rows.append((p["name"], f"{p['score']:.1f}", f"{p['base_score']:g}", p["state"], *counts, why))
+    return _table(rows)
+
+
+def _key_table(keys: list[dict[str, Any]]) -> str:
+    rows = [("key", "name", "scopes", "sends from", "mails a minute", "made", "revoked")]
+    for key in keys:
+        limits = (", ".join(key["domains"]) or "anywhere", str(key["rate"] or "any"))
+        times = (key["created_at"], key["revoked_at"] or "")
+        rows.append((key["id"], key["name"], ", ".join(key["scopes"]), *limits, *times))
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(r, widths, strict=True)).rstrip() for r in rows)
 

@@ -31,8 +31,8 @@ async def serve(config: Config, announce: bool = True) -> int:
         port = _listen(server, config)
         log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
         if announce:
-            print(banner(config, port), flush=True)  # noqa: T201 - for the person who started it
-        broken = asyncio.create_task(service.broken.wait(), name="broken")
+            print(banner(config, port, service.keys.ring.empty), flush=True)  # noqa: T201 - for the person who started it
+        broken = asyncio.create_task(service.watch.broken.wait(), name="broken")
         ended = asyncio.create_task(end.wait(), name="end")
         await asyncio.wait((broken, ended), return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
@@ -43,7 +43,7 @@ async def serve(config: Config, announce: bool = True) -> int:
         for task in (broken, ended):
             task.cancel()
         log.info("stopped")
-        return UNTRUSTED if service.broken.is_set() else OK
+        return UNTRUSTED if service.watch.broken.is_set() else OK
 
 
 def _listen(server: HTTPServer, config: Config) -> int:
@@ -79,7 +79,7 @@ def _on_signals(end: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGINT, interrupt)
 
 
-def banner(config: Config, port: int) -> str:
+def banner(config: Config, port: int, open_to_all: bool) -> str:
     """What a person wants to know at the start: where, in which mode, and what to type."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     url = f"http://{host}:{port}"
@@ -88,13 +88,13 @@ def banner(config: Config, port: int) -> str:
         mode = "REHEARSAL: three pretended providers with knobs on the page, nothing is sent"
     scores = ", ".join(f"{name} ({settings.score:g})" for name, settings in config.providers.items())
     database = config.database_url.split("@")[-1] if "@" in config.database_url else config.database_url
-    key = " -H 'Authorization: Bearer YOUR_KEY'" if config.api_key else ""
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if not open_to_all else ""
     lines = [
         f"mailsvc is serving at {url}",
         f"  mode       {mode}",
         f"  providers  {scores}",
         f"  database   {database}",
-        f"  access     {'with the API key' if config.api_key else 'open, from this machine only (no MAILSVC_API_KEY)'}",
+        f"  access     {'open, from this machine only (no MAILSVC_API_KEY)' if open_to_all else 'with an API key'}",
         *(f"  note       {note}" for note in config.notes),
         "Try it:",
         f"  curl{key} -d to=ann@example.com -d subject=Hello -d content='**It works.**' {url}/email",

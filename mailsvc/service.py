@@ -7,25 +7,25 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
-from itertools import count
 from typing import BinaryIO
 
 import structlog
 
+from .access import NOBODY, ApiKey
 from .batcher import Batcher
 from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
-from .errors import ConfigError, NotFound, QueueFull, ShuttingDown, StorageBroken, StorageUnavailable
+from .errors import ConfigError, Forbidden, NotFound, QueueFull, RateLimited, ShuttingDown
 from .feed import Feed
 from .fetch import Fetcher
-from .history import History
 from .journal import MAX_BATCH, Journal
+from .keys import Keys
+from .limits import Limits
 from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Extent, Outbox, Page
+from .outbox.base import Added, Addition, Extent, News, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
@@ -33,11 +33,9 @@ from .render import LARGE, check
 from .selector import ProviderState, Selector
 from .submission import Submission
 from .tally import Count
+from .watch import LOOK, Watch
 
 GRACE = 25.0  # seconds that deliveries in flight have to finish at the end; platforms kill after 30
-LOOK = 1.0  # seconds between looks at the depth of the queue and at the scores
-TIDY_EVERY = 60  # looks
-WAITING = (Status.QUEUED, Status.SENDING)
 
 log = structlog.get_logger("mailsvc.service")
 
@@ -53,40 +51,53 @@ class Service:
         self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
-        self._depth = 0
-        self._saved: list[tuple[str, float, str]] = []
-        self._said: dict[str, tuple[float, str, int]] = {}
-        self.history = History()
+        self.keys, self.limits = Keys(outbox, config.api_key), Limits()
+        self.watch = Watch(outbox, selector, self.keys, feed)
         self.rehearsal: Rehearsal | None = None
-        self._looking: asyncio.Task[None] | None = None
         self.requests = 0  # in flight; the web counts them, so that none is cut off at the end
         self.stopping = asyncio.Event()
-        self.broken = asyncio.Event()
 
     # Mails.
 
-    async def accept(self, submission: Submission, idempotency_key: str | None = None, fingerprint: str = "") -> Added:
-        """Store a mail; it is on the disk when this returns. Raises InvalidMail, IdempotencyKeyReused, Unavailable."""
+    async def accept(
+        self,
+        submission: Submission,
+        key: ApiKey = NOBODY,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> Added:
+        """Store a mail; it is on the disk when this returns.
+
+        Raises InvalidMail, Forbidden, RateLimited, IdempotencyKeyReused, Unavailable.
+        """
         if self.stopping.is_set():
             raise ShuttingDown("this process is about to end; the next one will take the mail", retry_after=5)
-        if self._depth >= self.config.max_queued:
-            raise QueueFull(f"{self._depth} mails are waiting already; MAILSVC_MAX_QUEUED allows no more", 30)
+        if self.watch.depth >= self.config.max_queued:
+            raise QueueFull(f"{self.watch.depth} mails are waiting already; MAILSVC_MAX_QUEUED allows no more", 30)
+        self._check_key(submission, key)
         if submission.content:
             await _check(submission.content)
         now = time.time()
         mail = self._mail(submission, now)
-        added = await self._add(Addition(mail, due_at=now, idempotency_key=idempotency_key, fingerprint=fingerprint))
+        added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
         if not added.replayed:
-            self._depth += 1
+            self.watch.depth += 1
             self.tally.accepted += 1
             log.info("accepted", mail=added.id, recipients=len(mail.to))
             self.feed.say("mail", added.id, status=added.status.value)
             self._drain.wake()
         return added
 
-    async def get(self, id: str) -> Record:  # noqa: A002 - the field's own name
-        """All that is known of a mail. Raises NotFound."""
-        record = await self._outbox.get(id)
+    def _check_key(self, submission: Submission, key: ApiKey) -> None:
+        domain = (submission.sender or self.config.sender).domain
+        if key.domains and domain not in key.domains:
+            raise Forbidden(f"This key may not send from {domain}, only from {' and '.join(key.domains)}.")
+        if key.rate is not None and (wait := self.limits.take(f"key {key.id}", key.rate, time.monotonic())):
+            raise RateLimited(f"This key may send {key.rate} mails a minute.", wait)
+
+    async def get(self, id: str, owner: str | None = None) -> Record:  # noqa: A002 - the field's own name
+        """All that is known of a mail. Raises NotFound, also for a mail of another owner (None: any owner)."""
+        record = await self._outbox.get(id, owner)
         if record is None:
             raise NotFound("there is no mail with this id")
         return record
@@ -98,11 +109,16 @@ class Service:
             raise NotFound("there is no mail with this id")
         return mail
 
-    async def settled(self, id: str, timeout: float) -> Record:  # noqa: A002, ASYNC109 - part of the API
+    async def settled(
+        self,
+        id: str,  # noqa: A002 - the field's own name
+        timeout: float,  # noqa: ASYNC109 - part of the API
+        owner: str | None = None,
+    ) -> Record:
         """The same, as soon as the mail has left the queue, or as it stands after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with self.feed.listen(id) as news:
-            record = await self.get(id)
+            record = await self.get(id, owner)
             while not record.status.settled and not self.stopping.is_set():
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -110,11 +126,13 @@ class Service:
                 with suppress(TimeoutError):
                     # Short waits, because news can be missed: another process may have sent the mail.
                     await asyncio.wait_for(news.get(), min(left, LOOK))
-                record = await self.get(id)
+                record = await self.get(id, owner)
         return record
 
     async def list(self, page: Page) -> Sequence[Record]:
-        """Mails, newest first."""
+        """Mails, newest first. For one owner, the mails of others are not even good to begin after."""
+        if None not in (page.owner, page.after) and await self._outbox.get(page.after or "", page.owner) is None:
+            return []
         return await self._outbox.list(page)
 
     async def resolve(self, id: str, decision: Decision) -> Record:  # noqa: A002 - the field's own name
@@ -183,53 +201,6 @@ class Service:
         """How many mails are in each status."""
         return await self._outbox.counts()
 
-    async def look(self) -> None:
-        """Once a second: how many mails wait, and whether a score has changed that a restart must not forget.
-
-        Once a minute, or as long as there is more of it: what may be forgotten.
-        """
-        more = False
-        for turn in count():
-            self._show_scores()
-            try:
-                counts = await self._outbox.counts()
-                self._depth = sum(counts.get(status, 0) for status in WAITING)
-                await self.save_scores()
-                if more or turn % TIDY_EVERY == 0:
-                    more = await self._outbox.tidy(time.time())
-            except StorageBroken:
-                self.broken.set()
-            except StorageUnavailable as error:
-                log.error("storage_trouble", error=str(error))
-            await asyncio.sleep(LOOK)
-
-    def _show_scores(self) -> None:
-        """Say what has changed to be seen, and keep the scores for the chart."""
-        states = self._selector.snapshot(time.monotonic())
-        self.history.note(time.time(), {state.name: round(state.score, 2) for state in states})
-        for state in states:
-            shown = (round(state.score, 1), state.state, state.in_flight)
-            if self._said.get(state.name, shown) != shown:
-                self.feed.say("provider", state.name, state=state.state, reason=state.reason)
-            self._said[state.name] = shown
-
-    async def save_scores(self) -> None:
-        """Write the selector's state down if it has changed."""
-        states = self._selector.snapshot(time.monotonic())
-        worth = [(state.name, state.health, state.state) for state in states]
-        if worth != self._saved:
-            saved_at = time.time()
-            await self._outbox.save_providers([asdict(state) | {"saved_at": saved_at} for state in states])
-            self._saved = worth
-
-    async def load_scores(self) -> None:
-        """Take over what an earlier process knew; what lay between counts as quiet time."""
-        fields = ProviderState.__dataclass_fields__
-        for row in await self._outbox.load_providers():
-            elapsed = max(0.0, time.time() - float(row.pop("saved_at", 0.0)))
-            if fields.keys() == row.keys():
-                self._selector.restore([ProviderState(**row)], time.monotonic() - elapsed)
-
     async def extent(self) -> Extent:
         """How long the oldest mail is due, and how much room all takes."""
         return await self._outbox.extent(time.time())
@@ -240,8 +211,14 @@ class Service:
 
     async def start(self) -> None:
         """Begin to drain."""
+        await self.watch.start()
         self._drain.start()
-        self._looking = asyncio.create_task(self.look(), name="look")
+        self._outbox.listen(self._hear)
+
+    def _hear(self, news: News) -> None:
+        """Another process has changed something."""
+        if news is News.DUE:
+            self._drain.wake()
 
     async def stop(self) -> None:
         """Take no more mails, finish what is in flight, write down what there is to write. May be called again."""
@@ -252,10 +229,7 @@ class Service:
             await self.rehearsal.stop()
         await self._drain.stop(GRACE)
         await self._add.close()
-        if self._looking:
-            self._looking.cancel()
-        with suppress(StorageUnavailable):
-            await self.save_scores()
+        await self.watch.stop()
 
 
 @asynccontextmanager
@@ -266,7 +240,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     """
     kinds = ACTORS if config.rehearsal else all_providers()
     providers: dict[str, Provider] = {name: kinds[name](settings) for name, settings in config.providers.items()}
-    outbox = await open_outbox(config.database_url, lock_wait=config.lock_wait)
+    outbox = await open_outbox(config.database_url, lock_wait=config.lock_wait, lease=config.lease)
     fetcher = Fetcher(timeout=config.timeout, concurrency=config.concurrency, cafile=cafile)
     rng = random.Random()  # noqa: S311 - jitter, no secret
     bases = {name: settings.score for name, settings in config.providers.items()}
@@ -274,15 +248,15 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     rehearsal = Rehearsal(config.timeout, rng) if config.rehearsal else None
     fetch = rehearsal.fetch if rehearsal else fetcher
     courier = Courier(config, journal, selector, providers, fetch, feed, rng)
-    drain = Drain(outbox, courier, config.concurrency)
+    drain = Drain(outbox, courier, config.concurrency, uncertain_after=config.uncertain_after)
     service = Service(config, outbox, selector, courier, drain, feed)
     service.rehearsal = rehearsal
     service.batches |= journal.sizes
     try:
         await _refuse_to_capture_live_mail(config, outbox)
-        for mail_id in await outbox.recover(time.time(), config.uncertain_after):
-            log.warning("attempt_interrupted", mail=mail_id, mail_status="uncertain")
-        await service.load_scores()
+        if not outbox.shared:  # of a shared one, the drain takes over what was left behind, once it is sure
+            for mail_id in await outbox.recover(time.time(), config.uncertain_after):
+                log.warning("attempt_interrupted", mail=mail_id, mail_status="uncertain")
         await service.start()
         try:
             yield service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -91,6 +92,25 @@ def http_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("must be a URL of scheme and host, and a path if needed, such as https://api.example.com")
     return text.rstrip("/")
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Addresses and networks separated by commas: `10.0.0.0/8,192.0.2.7`."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be IP addresses and networks, separated by commas, such as 10.0.0.0/8,::1") from None
+
+
+def host_names(text: str) -> frozenset[str]:
+    """Names and addresses of hosts separated by commas, without ports, in lower case."""
+    names = frozenset(part.strip().lower().strip("[]") for part in text.split(","))
+    if not all(re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name) for name in names):
+        raise ValueError("must be names of hosts without ports, separated by commas, such as mail.example.com,mailsvc")
+    return names
 
 
 def database_url(text: str) -> str:

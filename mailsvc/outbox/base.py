@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from ..access import ApiKey
 from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
@@ -229,6 +230,15 @@ class Outbox(Protocol):
 
     async def load_providers(self) -> Sequence[dict[str, Any]]:
         """The states as last saved, in the order of their names."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Keep an API key, durably. Conflict if there is one with its id."""
+
+    async def revoke_key(self, id: str, now: float) -> bool:  # noqa: A002 - the field's own name
+        """The key is revoked, durably. False if there is none with this id, or it was revoked before."""
+
+    async def keys(self) -> Sequence[ApiKey]:
+        """All API keys, revoked ones too, oldest first."""
 
     async def ping(self) -> None:
         """Raise what an addition would meet now."""

@@ -14,6 +14,7 @@ from .base import DISCARD, Handler
 from .email import Mails, OneMail
 from .events import Events
 from .frame import MailHtml, Preview
+from .keys import Keys, OneKey
 from .login import Login, Logout
 from .openapi import describe
 from .ops import Healthz, Readyz
@@ -48,6 +49,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/providers/scores", Scores),
     ("/providers/([^/]+)/pause", Pause),
     ("/providers/([^/]+)/resume", Resume),
+    ("/keys", Keys),
+    ("/keys/([^/]+)", OneKey),
     ("/healthz", Healthz),
     ("/readyz", Readyz),
     ("/openapi.json", OpenApi),
@@ -84,13 +87,12 @@ def make_app(service: Service) -> Application:
     check_folders()
     parts = {"service": service}
     routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES + PAGES]
-    key = service.config.api_key
     return Application(
         routes,
         default_handler_class=NoSuchPage,
         default_handler_args=parts,
         log_function=lambda handler: None,
-        sessions=Sessions(key) if key else None,
+        sessions=Sessions(service.config.api_key),
     )
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
+import time
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from ..errors import MailsvcError, StorageUnavailable
+from ..access import ApiKey, Scope
+from ..errors import Forbidden, MailsvcError, NotFound, StorageUnavailable
 from ..service import Service
-from .problem import Problem, problem
-from .session import COOKIE, Sessions, given_token
+from .door import client, enter, household, protocol
+from .problem import Problem, problem, too_often
 
 DISCARD = 32 * 1024 * 1024  # bytes of a body that is too large that are read and dropped, to be able to say so
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+UNKNOWN_IDS = 100  # a key, or a client without one, may ask for in a minute
+STRANGER = ApiKey("", "", "", frozenset())  # nobody has been let in
+# What is no page runs nothing, shows nothing in a frame and is kept nowhere. Pages say for themselves what they may.
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 log = structlog.get_logger("mailsvc.web")
 
@@ -32,10 +42,12 @@ class Handler(RequestHandler):
     summary = ""
     takes: ClassVar[dict[str, Any] | None] = None
     public = False  # whether the route can be used without a key
+    reads, changes = Scope.READ, Scope.ADMIN  # what a key must allow to look here, and to do anything else
 
     def initialize(self, service: Service) -> None:
         """Called by Tornado before the method."""
         self.service = service
+        self.key = STRANGER
         self.session: str | None = None
         service.requests += 1
         self._counted = True
@@ -48,8 +60,8 @@ class Handler(RequestHandler):
         self.request_id = given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else os.urandom(8).hex()
         self.set_header("Server", "mailsvc")
         self.set_header("X-Request-Id", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Cache-Control", "no-store")
+        for name, value in SAFE_HEADERS.items():
+            self.set_header(name, value)
 
     def on_finish(self) -> None:
         """Called by Tornado when the answer is out."""
@@ -74,42 +86,25 @@ class Handler(RequestHandler):
             raise Problem(413, "too_large", f"The body has more than {limit} bytes, which is the limit here.")
         return b"".join(self._chunks)
 
-    def admit(self) -> None:
-        """Raise Problem unless the caller may come in: by key, by session, or from this machine if there is no key."""
-        key = self.service.config.api_key
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        if key is None:
-            self._admit_local()
-        elif scheme.lower() != "bearer":
-            self._admit_session()
-        elif not hmac.compare_digest(given.strip().encode(), key.encode()):
-            raise _key_needed()
+    def admit(self, scope: Scope | None = None) -> None:
+        """Let the caller in, whose key is in `key` then. `scope` is what the key must allow, if that is not the usual.
 
-    def _admit_session(self) -> None:
-        """A browser that has logged in. What it changes must come from a page of its own."""
-        sessions: Sessions = self.settings["sessions"]
-        self.session = sessions.check(self.get_cookie(COOKIE))
-        if self.session is None:
-            raise _key_needed()
-        if self.request.method in ("GET", "HEAD"):
-            return
-        self.refuse_foreign_origin()
-        if not sessions.is_token(self.session, given_token(self.request.headers, self.body)):
-            raise Problem(403, "forbidden", "This form is not from here, or too old. Load the page again.")
+        Raises Problem and Forbidden.
+        """
+        self.key, self.session = enter(self)
+        needed = scope or (self.reads if self.request.method in ("GET", "HEAD") else self.changes)
+        if not self.key.may(needed):
+            raise Forbidden(f"This needs a key with the scope `{needed}`.")
 
-    def refuse_foreign_origin(self) -> None:
-        """Raise Problem if the request was made by a page of another site."""
-        origin = self.request.headers.get("Origin")
-        own = (self.request.host, urlsplit(self.service.config.public_url or "").netloc or self.request.host)
-        if origin is not None and urlsplit(origin).netloc not in own:
-            raise Problem(403, "forbidden", "Requests from pages of other sites are refused.")
+    @property
+    def client(self) -> str:
+        """The address of the caller."""
+        return client(self.request, self.service.config.trusted_proxies)
 
-    def _admit_local(self) -> None:
-        """Without a key, the browser of this machine is the way in: no foreign page may use it."""
-        host = urlsplit(f"//{self.request.host}")
-        if host.hostname not in LOCAL_NAMES | {self.service.config.host}:
-            raise Problem(403, "forbidden", "This server has no API key and answers only to localhost.")
-        self.refuse_foreign_origin()
+    @property
+    def protocol(self) -> str:
+        """What the caller speaks: `http` or `https`."""
+        return protocol(self.request, self.service.config.trusted_proxies)
 
     @property
     def wants_html(self) -> bool:
@@ -122,10 +117,19 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(value))
 
+    def fault(self, status: int, exc_info: Any) -> Problem:
+        """The error that ended the request. Who asks for many mails that are not there is made to wait."""
+        error = exc_info[1] if exc_info else None
+        if isinstance(error, NotFound):
+            name = f"unknown id {self.key.id or household(self.client)}"
+            wait = self.service.limits.take(name, UNKNOWN_IDS, time.monotonic())
+            if wait:
+                return too_often("You have asked for too many things that are not there.", wait)
+        return problem(error, status)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Called by Tornado with the exception that ended the request."""
-        exc_info = kwargs.get("exc_info")
-        fault = problem(exc_info[1] if exc_info else None, status_code)
+        fault = self.fault(status_code, kwargs.get("exc_info"))
         self.service.tally.refused[fault.code] += 1
         self.set_status(fault.status)
         for name, value in fault.headers.items():
@@ -169,11 +173,6 @@ class Handler(RequestHandler):
 
     def compute_etag(self) -> None:
         """No answer here is cached."""
-
-
-def _key_needed() -> Problem:
-    detail = "An API key is needed: send the header 'Authorization: Bearer KEY'."
-    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
 
 
 def rfc3339(at: float | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from ..access import Scope
 from ..model import Record, Status
 from ..outbox.base import Page
 from ..submission import parse
@@ -27,6 +28,7 @@ class Mails(Handler):
     """`/email`."""
 
     summary = "Send a mail; list mails"
+    changes = Scope.SEND
 
     async def post(self) -> None:
         """Accept a mail. The answer is sent only after it is on the disk; a browser's form leads to the mail's page."""
@@ -39,7 +41,7 @@ class Mails(Handler):
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         key = self._idempotency_key()
         fingerprint = hashlib.sha256(orjson.dumps(given, option=orjson.OPT_SORT_KEYS)).hexdigest() if key else ""
-        added = await self.service.accept(parse(given), key, fingerprint)
+        added = await self.service.accept(parse(given), self.key, key, fingerprint)
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.set_header("Location", f"/email/{added.id}")
@@ -52,6 +54,7 @@ class Mails(Handler):
         limit = _limit(asked.get("limit", str(LIMIT)))
         found = await self.service.list(
             Page(
+                owner=self.key.sees,
                 status=_status(asked.get("status")),
                 to=asked.get("to"),
                 provider=asked.get("provider"),
@@ -81,7 +84,9 @@ class OneMail(Handler):
             raise invalid("wait", "invalid_choice", "must be settled")
         timeout = _timeout(asked.get("timeout", str(WAIT)))
         mail_id = known_id(mail_id)
-        found = await (self.service.settled(mail_id, timeout) if "wait" in asked else self.service.get(mail_id))
+        owner = self.key.sees
+        waits = "wait" in asked
+        found = await (self.service.settled(mail_id, timeout, owner) if waits else self.service.get(mail_id, owner))
         self.send_json(view(found))
 
 

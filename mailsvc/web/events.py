@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ..access import Scope
 from ..feed import Item
 from ..service import Service
 from .base import Handler
@@ -33,10 +34,12 @@ class Events(Handler):
 
     async def get(self) -> None:
         """The stream of everything; with `?mail=ID`, of one mail."""
-        self.admit()
         mail_id = self.get_query_argument("mail", None)
-        if mail_id is not None and not re.fullmatch(r"[0-9a-f-]{36}", mail_id):
-            raise invalid("mail", "invalid", "must be the id of a mail")
+        self.admit(Scope.ADMIN if mail_id is None else Scope.READ)
+        if mail_id is not None:
+            if not re.fullmatch(r"[0-9a-f-]{36}", mail_id):
+                raise invalid("mail", "invalid", "must be the id of a mail")
+            await self.service.get(mail_id, self.key.sees)
         if Events.listening >= LISTENERS:
             words = f"{LISTENERS} listen already, which is the limit here."
             raise Problem(503, "too_many_listeners", words, headers={"Retry-After": "10"})

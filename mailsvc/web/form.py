@@ -79,12 +79,13 @@ def given(handler: Handler) -> tuple[dict[str, Any], str]:
 def requests(handler: Handler, values: Mapping[str, str]) -> dict[str, str]:
     """The same mail as a request that can be copied: curl, Python and JavaScript. An example if the form is empty."""
     config = handler.service.config
-    base = config.public_url or f"{handler.request.protocol}://{handler.request.host}"
+    base = config.public_url or f"{handler.protocol}://{handler.request.host}"
     mail = {name: values[name] for name in FIELDS if values[name]} or EXAMPLE
+    locked = not handler.service.keys.ring.empty
     return {
-        "curl": _curl(f"{base}/email", mail, config.api_key is not None),
-        "Python": _python(f"{base}/email", mail, config.api_key is not None),
-        "JavaScript": _javascript(f"{base}/email", mail, config.api_key is not None),
+        "curl": _curl(f"{base}/email", mail, locked),
+        "Python": _python(f"{base}/email", mail, locked),
+        "JavaScript": _javascript(f"{base}/email", mail, locked),
     }
 
 

@@ -1,11 +1,13 @@
-"""Log in to the page with the API key, and out again."""
+"""Log in to the page with an administrator's key, and out again."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import parse_qs
 
+from ..access import Scope
 from .base import Handler
+from .door import refuse_foreign_host, refuse_foreign_origin
 from .page import Page, show_part
 from .problem import Problem
 from .session import COOKIE, LIFE, Sessions
@@ -18,31 +20,46 @@ class Login(Page):
 
     async def get(self) -> None:
         """The form."""
-        if self.settings["sessions"] is None:
+        if self.service.keys.ring.empty:
             self.redirect("/", status=303)
         else:
+            refuse_foreign_host(self)
             self._show(200, _local(self.get_query_argument("next", "/")))
 
     head = get
 
     async def post(self) -> None:
         """The key, in the body alone. A session begins, or the form comes back."""
-        self.refuse_foreign_origin()
-        sessions: Sessions | None = self.settings["sessions"]
-        if sessions is None:
+        ring = self.service.keys.ring
+        if ring.empty:
             raise Problem(404, "not_found", "This server has no API key, so there is nothing to log in to.")
-        fields = parse_qs(self.body.decode("utf-8", "replace"), max_num_fields=10)
-        target = _local(fields.get("next", ["/"])[0])
+        refuse_foreign_host(self)
+        refuse_foreign_origin(self)
+        sessions: Sessions = self.settings["sessions"]
+        given, target = self._form()
         wait = sessions.wait()
         if wait:
             self.set_header("Retry-After", str(wait))
             self._show(429, target, fault=f"That were too many wrong keys. Try again in {wait} s.")
-        elif sessions.is_key(fields.get("key", [""])[0].strip()):
-            keep(self, sessions.begin())
+            return
+        key = ring.find(given)
+        if key and key.may(Scope.ADMIN):
+            keep(self, sessions.begin(key.id))
             self.redirect(target, status=303)
+        elif key:
+            self._show(403, target, fault="This key may not use the page: it lacks the scope admin.")
         else:
+            sessions.missed()
             self.set_header("WWW-Authenticate", 'Bearer realm="mailsvc"')
             self._show(401, target, fault="This is not the key.")
+
+    def _form(self) -> tuple[str, str]:
+        """The key that was typed, and where to go then."""
+        try:
+            fields = parse_qs(self.body.decode("utf-8", "replace"), max_num_fields=10)
+        except ValueError:
+            fields = {}
+        return fields.get("key", [""])[0].strip(), _local(fields.get("next", ["/"])[0])
 
     def _show(self, status: int, target: str, **context: Any) -> None:
         show_part(self, "login.html", status, target=target, **{"fault": None} | context)
@@ -54,8 +71,8 @@ class Logout(Page):
     async def post(self) -> None:
         """The session ends, here and in the browser."""
         self.admit()
-        sessions: Sessions | None = self.settings["sessions"]
-        if sessions and self.session:
+        sessions: Sessions = self.settings["sessions"]
+        if self.session:
             sessions.end(self.session)
         self.clear_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         self.redirect("/login", status=303)
@@ -64,8 +81,7 @@ class Logout(Page):
 def keep(handler: Handler, cookie: str) -> None:
     """Have the browser keep the cookie. Scripts never see it, and no other site's page can send it."""
     config = handler.service.config
-    forwarded = handler.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
-    secure = "https" in (forwarded, handler.request.protocol) or (config.public_url or "").startswith("https://")
+    secure = handler.protocol == "https" or (config.public_url or "").startswith("https://")
     handler.set_cookie(COOKIE, cookie, path="/", max_age=LIFE, httponly=True, secure=secure, samesite="Strict")
 
 

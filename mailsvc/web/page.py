@@ -9,11 +9,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ..access import Scope
 from ..model import Record
 from .assets import ROOT, assets
 from .base import Handler, rfc3339
 from .health import gaps, health
-from .problem import Problem, problem
+from .problem import Problem
 from .session import FIELD, Sessions
 from .story import STATUSES
 
@@ -27,7 +28,9 @@ POLICY = (
 
 
 class Page(Handler):
-    """The base of all handlers that answer with HTML."""
+    """The base of all handlers that answer with HTML. A page shows the mails of all, so it is for administrators."""
+
+    reads = changes = Scope.ADMIN
 
     def set_default_headers(self) -> None:
         """Called by Tornado for every answer, errors included."""
@@ -36,11 +39,11 @@ class Page(Handler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Called by Tornado: who must log in is sent there, a browser gets a page, a program what it knows."""
-        exc_info = kwargs.get("exc_info")
-        fault = problem(exc_info[1] if exc_info else None, status_code)
         if not self.wants_html:
             super().write_error(status_code, **kwargs)
-        elif fault.status == 401:
+            return
+        fault = self.fault(status_code, kwargs.get("exc_info"))
+        if fault.status == 401:
             self.redirect(f"/login?next={quote(self.request.uri or '/', safe='')}", status=303)
         else:
             show_problem(self, fault)
@@ -76,8 +79,8 @@ async def show(handler: Handler, template: str, status: int = 200, **context: An
 
 def show_part(handler: Handler, template: str, status: int = 200, **context: Any) -> None:
     """Answer with a template that needs to know nothing of the service's health: a piece of a page, a login."""
-    sessions: Sessions | None = handler.settings["sessions"]
-    token = sessions.token(handler.session) if sessions and handler.session else ""
+    sessions: Sessions = handler.settings["sessions"]
+    token = sessions.token(handler.session) if handler.session else ""
     handler.set_status(status)
     handler.set_header("Content-Type", "text/html; charset=utf-8")
     shared = {"xsrf": token, "xsrf_field": FIELD, "logged_in": bool(handler.session)}

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from ..access import Scope
 from ..errors import MailsvcError, Unavailable
 from ..history import EVERY
 from ..model import Mail, Message, Record, Status
@@ -106,7 +107,8 @@ async def submit(handler: Handler) -> None:
         values, once = given(handler)
         # With the content, so that a form that was changed and sent again makes another mail.
         fingerprint = hashlib.sha256(once.encode() + orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        added = await handler.service.accept(parse(values), f"form-{fingerprint}" if once else None, fingerprint)
+        once_key = f"form-{fingerprint}" if once else None
+        added = await handler.service.accept(parse(values), handler.key, once_key, fingerprint)
     except (MailsvcError, Problem) as error:
         await _back(handler, values, error)
     else:
@@ -117,7 +119,7 @@ async def _back(handler: Handler, values: Mapping[str, Any], error: MailsvcError
     fault = problem(error, 500)
     if fault.status == 401:
         handler.redirect("/login", status=303)
-    elif fault.status == 403:
+    elif fault.status == 403 or not handler.key.may(Scope.ADMIN):
         show_problem(handler, fault)
     else:
         for name, value in fault.headers.items():
@@ -205,7 +207,7 @@ async def rendering(mail: Mail) -> Message:
 
 def score_table(service: Service) -> dict[str, Any]:
     """The scores of the last quarter of an hour, one row a minute, newest first."""
-    times, scores = service.history.series()
+    times, scores = service.watch.history.series()
     every = int(60 / EVERY)
     places = list(range(len(times)))[::-1][::every]
     lines = [(times[place], [scores[name][place] for name in scores]) for place in places]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 
 from tornado.httputil import HTTPInputError
@@ -10,11 +11,13 @@ from tornado.web import HTTPError
 from ..errors import (
     Conflict,
     FieldFault,
+    Forbidden,
     IdempotencyKeyReused,
     InvalidMail,
     MailsvcError,
     NotFound,
     QueueFull,
+    RateLimited,
     ShuttingDown,
     StorageUnavailable,
     Unavailable,
@@ -47,10 +50,16 @@ def invalid(field: str, code: str, message: str) -> InvalidMail:
     return InvalidMail([FieldFault(field, code, message)])
 
 
+def too_often(detail: str, wait: float) -> Problem:
+    """429; `wait` is in seconds."""
+    return Problem(429, "rate_limited", detail, headers={"Retry-After": str(max(1, math.ceil(wait)))})
+
+
 # Where an error becomes an HTTP status; the first class that fits.
 _PROBLEMS: tuple[tuple[type[MailsvcError], int, str], ...] = (
     (InvalidMail, 422, "invalid"),
     (IdempotencyKeyReused, 422, "idempotency_key_reused"),
+    (Forbidden, 403, "forbidden"),
     (NotFound, 404, "not_found"),
     (QueueFull, 503, "queue_full"),
     (ShuttingDown, 503, "shutting_down"),
@@ -68,6 +77,8 @@ def problem(error: BaseException | None, status: int) -> Problem:
         return Problem(422, "invalid", _sentence(error), error.faults)
     if isinstance(error, Conflict):
         return Problem(409, error.code, str(error))
+    if isinstance(error, RateLimited):
+        return too_often(str(error), error.wait)
     for kind, known, code in _PROBLEMS:
         if isinstance(error, kind):
             wait = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..access import Scope
 from ..selector import ProviderState
 from ..service import Service
 from ..tally import Count
@@ -19,7 +20,10 @@ class Providers(Handler):
     async def get(self) -> None:
         """All providers, in the order of the configuration."""
         self.admit()
-        self.send_json(rows(self.service))
+        found = rows(self.service)
+        if not self.key.may(Scope.ADMIN):
+            found = [row | {"last_error": None} for row in found]  # it may speak of the mails of others
+        self.send_json(found)
 
 
 class Scores(Handler):
@@ -30,7 +34,7 @@ class Scores(Handler):
     async def get(self) -> None:
         """The times of the samples, and the scores at those times, null where a provider was not there."""
         self.admit()
-        times, scores = self.service.history.series()
+        times, scores = self.service.watch.history.series()
         self.send_json({"at": [rfc3339(at) for at in times], "scores": scores})
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from ..access import Scope
 from ..errors import FieldFault, InvalidMail
 from ..rehearsal import ACTORS, MAX_LATENCY, MAX_LIMIT, MAX_MAILS, RATES, Knobs, Rehearsal
 from ..service import Service
@@ -20,9 +21,9 @@ MINUTES = 2 * 60  # seconds a stream lasts, unless that would be too many mails
 class _Knobs(Handler):
     """The base: there must be a rehearsal, and a browser's form leads back to the page."""
 
-    def admit(self) -> None:
+    def admit(self, scope: Scope | None = None) -> None:
         """Raises Problem."""
-        super().admit()
+        super().admit(scope)
         if self.service.rehearsal is None:
             raise Problem(404, "not_found", "This is not a rehearsal. Start one with: mailsvc serve --demo")
         self.rehearsal: Rehearsal = self.service.rehearsal

@@ -1,7 +1,8 @@
 """Sessions of the page where a key is configured: a signed cookie, a token against forged forms, a bound on guesses.
 
-The cookie holds no key, only a name at random, an expiry and a signature. It is signed with a secret derived from the
-key, so a restart ends no session and another key ends them all.
+The cookie holds no key, only a name at random, an expiry, the id of the key and a signature. It is signed with a secret
+derived from the first key, so a restart ends no session and another first key ends them all. Where there is no first
+key, but others, every start makes a new secret.
 """
 
 from __future__ import annotations
@@ -26,21 +27,20 @@ MAX_ENDED = 10_000
 class Sessions:
     """Begins, checks and ends sessions. `clock` gives Unix seconds."""
 
-    def __init__(self, key: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, key: str | None, clock: Callable[[], float] = time.time) -> None:
         self._key, self._clock = key, clock
         self._ended: dict[str, None] = {}
         self._wrong: deque[float] = deque(maxlen=GUESSES)
 
     @cached_property
     def _secret(self) -> bytes:
+        if self._key is None:
+            return os.urandom(32)
         return hashlib.pbkdf2_hmac("sha256", self._key.encode(), b"mailsvc session", STRETCHES)
 
-    def is_key(self, given: str) -> bool:
-        """Whether this is the key; a wrong one counts as a guess."""
-        if hmac.compare_digest(given.encode(), self._key.encode()):
-            return True
+    def missed(self) -> None:
+        """Somebody tried a wrong key."""
         self._wrong.append(self._clock())
-        return False
 
     def wait(self) -> int:
         """Seconds until a key may be tried again; 0 if it may now. A flood of guesses locks the form, never the API."""
@@ -49,9 +49,9 @@ class Sessions:
         left = self._wrong[0] + WITHIN - self._clock()
         return min(int(WITHIN), int(left) + 1) if left > 0 else 0
 
-    def begin(self) -> str:
-        """A new session, as the value of the cookie."""
-        name = f"{int(self._clock()) + LIFE:x}.{os.urandom(16).hex()}"
+    def begin(self, key_id: str = "") -> str:
+        """A new session of who has that key, as the value of the cookie."""
+        name = f"{int(self._clock()) + LIFE:x}.{key_id}.{os.urandom(16).hex()}"
         return f"{name}.{self._sign('session', name)}"
 
     def check(self, cookie: str | None) -> str | None:
@@ -61,6 +61,10 @@ class Sessions:
             return None
         expires = int(name.partition(".")[0], 16)
         return name if self._clock() < expires and name not in self._ended else None
+
+    def key_id(self, session: str) -> str:
+        """The id of the key that it was begun with."""
+        return session.split(".")[1]
 
     def end(self, session: str) -> None:
         """Log out: in this process, a copy of the cookie is worth nothing any more."""

@@ -28,9 +28,10 @@ async def logged_in(service: Mailsvc, **headers: str) -> tuple[str, str, str]:
 
 
 async def test_the_cookie_is_out_of_reach_and_holds_no_key(tmp_path: Path) -> None:
-    async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY) as service:
+    https = {"X-Forwarded-Proto": "https"}
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY, MAILSVC_TRUSTED_PROXIES="127.0.0.1") as service:
         cookie, _, plain = await logged_in(service)
-        _, _, secure = await logged_in(service, **{"X-Forwarded-Proto": "https"})
+        _, _, secure = await logged_in(service, **https)
 
     assert KEY not in cookie
     assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} <= set(plain.split("; "))

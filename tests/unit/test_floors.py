@@ -11,12 +11,13 @@ FLOORS = [
     {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
     {"fetch", "config", "outcome", "journal", "choice", "decision", "keys", "metrics"},
-    {"delivery", "rehearsal"},
+    {"delivery", "rehearsal", "watch"},
     {"drain"},
     {"service"},
     {"web"},
     {"serve", "remote", "logs", "crashtest", "doctor", "backup"},
-    {"cli", "cli_ops"},
+    {"command"},
+    {"cli", "cli_keys", "cli_ops"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -115,6 +115,8 @@ PAGES = {
     "after": (Page(after="x"), "SEARCH mail USING INTEGER PRIMARY KEY"),
     "status": (Page(status=Status.SENT), "SEARCH mail USING INDEX mail_status"),
     "provider": (Page(provider="alpha"), "SEARCH mail USING INDEX mail_provider"),
+    "owner": (Page("mk_1"), "SEARCH mail USING INDEX mail_owner"),
+    "owner, after": (Page("mk_1", after="x"), "SEARCH mail USING INDEX mail_owner"),
     "to": (Page(to="ann@example.com"), FROM_RECIPIENTS),
     "to, after": (Page(to="ann@example.com", after="x"), FROM_RECIPIENTS),
     "all of it": (

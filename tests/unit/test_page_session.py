@@ -85,20 +85,26 @@ def test_a_token_belongs_to_one_session(sessions: Sessions) -> None:
 def test_guesses_are_bounded_and_forgiven_after_a_minute(sessions: Sessions, clock: Clock) -> None:
     for _ in range(GUESSES):
         assert sessions.wait() == 0
-        assert not sessions.is_key("wrong")
+        sessions.missed()
     waits = sessions.wait()
     clock.now += 61
 
     assert 59 <= waits <= 60
     assert sessions.wait() == 0
-    assert sessions.is_key(KEY)
 
 
-def test_the_right_key_is_no_guess(sessions: Sessions) -> None:
-    for _ in range(GUESSES + 5):
-        assert sessions.is_key(KEY)
+def test_without_a_first_key_no_other_process_knows_a_session(clock: Clock) -> None:
+    sessions = Sessions(None, clock)
+    cookie = sessions.begin("mk_1")
 
-    assert sessions.wait() == 0
+    assert sessions.check(cookie)
+    assert Sessions(None, clock).check(cookie) is None
+
+
+def test_a_session_says_whose_it_is(sessions: Sessions) -> None:
+    names = [sessions.check(sessions.begin(key_id)) or "" for key_id in ("", "mk_1")]
+
+    assert [sessions.key_id(name) for name in names] == ["", "mk_1"]
 
 
 FORM = "application/x-www-form-urlencoded"

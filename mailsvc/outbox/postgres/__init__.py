@@ -9,15 +9,16 @@ from typing import Any, BinaryIO
 import asyncpg
 import orjson
 
+from ...access import ApiKey
 from ...errors import Conflict
 from ...model import Mail, Record, Resolution, Status
 from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Extent, News, Page, Settlement
-from . import accept, deliver, leases, reads
+from . import accept, deliver, keys, leases, reads
 from .address import Address
 from .batch import storable
 from .bell import Bell
 from .schema import prepare
-from .server import Server
+from .server import CERTAIN, Server
 from .tally import COMPACT
 from .trouble import storage_trouble
 
@@ -45,16 +46,24 @@ class PostgresOutbox:
 
     @classmethod
     async def open(
-        cls, url: str, *, wait: float = 0.0, lease: float = 60.0, clock: Callable[[], float] = time.time
+        cls,
+        url: str,
+        *,
+        wait: float = 0.0,
+        lease: float = 60.0,
+        clock: Callable[[], float] = time.time,
+        patience: float = CERTAIN,
     ) -> PostgresOutbox:
         """Bring the schema up to date and connect, waiting up to `wait` seconds for a server that is not there yet.
+
+        `patience`: seconds to find out whether something was stored when the connection was cut.
 
         Raises ConfigError for a database that cannot be used, StorageUnavailable for one that cannot be used now.
         """
         address = Address.parse(url)
         await prepare(address, wait)
         try:
-            server = await Server.open(url, clock)
+            server = await Server.open(url, clock, patience)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise storage_trouble(error) or error from error
         return cls(server, Bell(url), lease)
@@ -137,6 +146,18 @@ class PostgresOutbox:
     async def load_providers(self) -> Sequence[dict[str, Any]]:
         """See Outbox."""
         return await reads.providers(self._server)
+
+    async def add_key(self, key: ApiKey) -> None:
+        """See Outbox."""
+        await keys.add(self._server, key)
+
+    async def revoke_key(self, id: str, now: float) -> bool:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await keys.revoke(self._server, id, now)
+
+    async def keys(self) -> Sequence[ApiKey]:
+        """See Outbox."""
+        return await keys.keys(self._server)
 
     async def ping(self) -> None:
         """See Outbox."""

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
+from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Mail, Record, Resolution, Status
 from ..base import Added, Addition, Beginning, Extent, News, Page, Settlement
-from . import accept, copying, deliver, reads
+from . import accept, copying, deliver, keys, reads
 from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
@@ -123,6 +124,18 @@ class SqliteOutbox:
     async def load_providers(self) -> Sequence[dict[str, Any]]:
         """See Outbox."""
         return await self._engine.run(reads.providers)
+
+    async def add_key(self, key: ApiKey) -> None:
+        """See Outbox."""
+        _only(await self._engine.write(keys.add, [key]))
+
+    async def revoke_key(self, id: str, now: float) -> bool:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return _only(await self._engine.write(keys.revoke, [keys.Revocation(id, now)]))
+
+    async def keys(self) -> Sequence[ApiKey]:
+        """See Outbox."""
+        return await self._engine.run(keys.keys)
 
     async def ping(self) -> None:
         """See Outbox."""

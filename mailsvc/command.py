@@ -1,0 +1,34 @@
+"""What several commands share: a group with a usual command, and the options of those that ask a running server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+
+class Defaulting(click.Group):
+    """A group that runs one of its commands when none is named."""
+
+    default = "list"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The command, if none is named."""
+        return super().parse_args(ctx, args or [self.default])
+
+
+def asks_server(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that asks a running server; the command gets a `Remote` and gives an exit code."""
+
+    @click.option("--url", envvar="MAILSVC_URL", default="http://127.0.0.1:8080", show_default=True, help="The server.")
+    @click.option("--key", envvar="MAILSVC_API_KEY", help="The API key; better given by MAILSVC_API_KEY.")
+    @wraps(command)
+    def wrapped(url: str, key: str | None, **options: Any) -> None:
+        from .remote import Remote  # noqa: PLC0415 - a command pays for its own imports only
+
+        sys.exit(command(Remote(url, key), **options))
+
+    return wrapped
