@@ -31,8 +31,11 @@ class _Commands(Defaulting):
 
     default = "serve"
     lazy = {  # noqa: RUF012 - click's classes are not dataclasses
+        "backup": ("mailsvc.cli_ops", "backup"),
         "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
+        "doctor": ("mailsvc.cli_ops", "doctor"),
         "keys": ("mailsvc.cli_keys", "keys"),
+        "migrate": ("mailsvc.cli_ops", "migrate"),
         "simulate": ("mailsvc.simulate.cli", "simulate"),
     }
 

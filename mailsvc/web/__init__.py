@@ -17,7 +17,7 @@ from .frame import MailHtml, Preview
 from .keys import Keys, OneKey
 from .login import Login, Logout
 from .openapi import describe
-from .ops import Healthz, Readyz
+from .ops import Backup, Healthz, Metrics, Readyz
 from .page import NoSuchPage
 from .pages import Home, Inbox, MailPage
 from .parts import HealthPart, InboxPart, MailsPart, RequestsPart, ScoresPart, TimelinePart
@@ -53,6 +53,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/keys/([^/]+)", OneKey),
     ("/healthz", Healthz),
     ("/readyz", Readyz),
+    ("/metrics", Metrics),
+    ("/backup", Backup),
     ("/openapi.json", OpenApi),
 ]
 MAIL_ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"

@@ -1,8 +1,23 @@
-"""What operators and platforms ask: is it alive, does it take mail, what can it do."""
+"""What operators and platforms ask: is it alive, does it take mail, what has it done, what does it hold."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import platform
+import time
+from contextlib import suppress
+
+from tornado.iostream import StreamClosedError
+
+from .. import __version__
+from ..access import Scope
+from ..errors import Unavailable
+from ..metrics import Reading, Store, exposition
+from ..service import Service
 from .base import Handler
+
+PIECE = 1 << 20  # bytes of a copy that are sent at a time
 
 
 class Healthz(Handler):
@@ -26,3 +41,48 @@ class Readyz(Handler):
         """200, or 503 with the reason."""
         await self.service.ready()
         self.send_json({"status": "ready"})
+
+
+class Metrics(Handler):
+    """`/metrics`."""
+
+    summary = "What this process has done and how everything stands, for Prometheus"
+
+    async def get(self) -> None:
+        """200 also when the database gives no answer: the rest is known then, and wanted more than ever."""
+        text, content_type = exposition(await read(self.service), self.request.headers.get("Accept", ""))
+        self.set_header("Content-Type", content_type)
+        self.finish(text)
+
+
+class Backup(Handler):
+    """`/backup`."""
+
+    summary = "A consistent copy of the SQLite database"
+    reads = Scope.ADMIN
+
+    async def get(self) -> None:
+        """The file. 409 on PostgreSQL, which has a tool of its own for that."""
+        copy = await self.service.copy()
+        with copy, suppress(StreamClosedError):
+            self.set_header("Content-Type", "application/vnd.sqlite3")
+            self.set_header("Content-Disposition", 'attachment; filename="mailsvc.db"')
+            self.set_header("Content-Length", str(os.fstat(copy.fileno()).st_size))
+            while piece := await asyncio.to_thread(copy.read, PIECE):
+                self.write(piece)
+                await self.flush()
+
+
+async def read(service: Service) -> Reading:
+    """Everything that is shown, as it is now."""
+    store = None
+    with suppress(Unavailable):
+        store = Store(await service.counts(), await service.doubts(), await service.extent())
+    build = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "database": service.config.database_url.partition(":")[0],
+        "selector": "classic" if service.config.exact else "guarded",
+    }
+    states = [state for state, _ in service.providers()]
+    return Reading(time.time(), build, service.tally, service.batches, states, service.requests, store)

@@ -14,7 +14,7 @@ from ...errors import Conflict
 from ...model import Mail, Record, Resolution, Status
 from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Extent, News, Page, Settlement
 from . import accept, deliver, keys, leases, reads
-from .address import Address
+from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
 from .schema import prepare
@@ -23,7 +23,6 @@ from .tally import COMPACT
 from .trouble import storage_trouble
 
 PING = "SELECT 1 FROM tally WHERE connection = -1 FOR UPDATE"  # needs what a write needs, and changes nothing
-DUMP = 'pg_dump --format=custom --schema=mailsvc --file=FILE "$DATABASE_URL"'
 SAVE_PROVIDERS = """
 WITH careless AS (
     SELECT set_config('synchronous_commit', 'off', true)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...errors import ConfigError
 
+DUMP = 'pg_dump --format=custom --schema=mailsvc --file=FILE "$DATABASE_URL"'  # how it is backed up
 NEEDS = "postgres://user:password@host:5432/database"
 
 

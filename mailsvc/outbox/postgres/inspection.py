@@ -32,4 +32,10 @@ async def inspect(url: str) -> Inspection:
         raise storage_trouble(error) or ConfigError([f"DATABASE_URL: {address.words}: {error}"]) from error
     finally:
         connection.terminate()
-    return Inspection(address.words, schema, newest, clock=clock, remarks=((CARELESS, "set fsync = on in its postgresql.conf"),) if careless else ())
+    return Inspection(
+        address.words,
+        schema,
+        newest,
+        clock=clock,
+        remarks=((CARELESS, "set fsync = on in its postgresql.conf"),) if careless else (),
+    )
