@@ -22,8 +22,8 @@ class BackupFailed(MailsvcError):
     """There is no backup; the message says why."""
 
 
-async def from_here(config: Config, key: str | None, target: Path) -> int:
-    """Back up the database of this configuration. Returns the bytes. Raises BackupFailed, ConfigError, Unavailable."""
+async def from_here(config: Config, key: str | None, target: Path) -> None:
+    """Back up the database of this configuration. Raises BackupFailed, ConfigError, Unavailable."""
     if not config.database_url.startswith("sqlite:"):
         raise BackupFailed(f"This is PostgreSQL, which has its own tool: {DUMP.replace('FILE', str(target))}")
     file = DatabaseFile(config.database_url.removeprefix("sqlite:///"))
@@ -34,22 +34,21 @@ async def from_here(config: Config, key: str | None, target: Path) -> int:
     except OwnedByAnother:
         host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - compared, not bound
         url = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
-        return await asyncio.to_thread(from_server, url, key, target)
+        await asyncio.to_thread(from_server, url, key, target)
+        return
     try:
         with _new(target) as part:
             await asyncio.to_thread(copy, file.path, part, alone=True)
     finally:
         file.release()
-    return target.stat().st_size
 
 
-def from_server(url: str, key: str | None, target: Path) -> int:
-    """Fetch a copy from a running server. Returns the bytes. Raises BackupFailed."""
+def from_server(url: str, key: str | None, target: Path) -> None:
+    """Fetch a copy from a running server. Raises BackupFailed, ConfigError."""
     with _new(target) as part:
         fault = Remote(url, key).download("/backup", part)
         if fault:
             raise BackupFailed(fault)
-    return target.stat().st_size
 
 
 @contextmanager

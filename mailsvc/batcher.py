@@ -22,8 +22,8 @@ class Batcher(Generic[T, R]):
     to all its callers; after any other exception its items are flushed again one by one, so that a faulty item fails
     only its own caller. Such a flush must have changed nothing.
 
-    A caller that is cancelled stops waiting; its item is flushed all the same. `sizes` counts the flushes by their number
-    of items.
+    A caller that is cancelled stops waiting; its item is flushed all the same. `sizes` counts flushes by how many items
+    they had.
     """
 
     def __init__(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 

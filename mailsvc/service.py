@@ -206,7 +206,7 @@ class Service:
         return await self._outbox.extent(time.time())
 
     async def copy(self) -> BinaryIO:
-        """A consistent copy of the database, made while others go on. Raises Conflict where that is not for us to do."""
+        """A consistent copy of the database, made while others go on. Raises Conflict where another tool makes it."""
         return await self._outbox.copy()
 
     async def start(self) -> None:
