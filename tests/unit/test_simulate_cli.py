@@ -159,6 +159,30 @@ def test_nothing_but_the_result_is_printed_when_nobody_watches(tiny):
     assert result.stderr == ""
 
 
+def test_goals_prints_one_table_and_exits_with_0_when_all_are_met():
+    result = call("goals", "--scenario", "low", "--scenario", "stall", "--seeds", 2, "--jobs", 1)
+    head, *rows, total = result.output.splitlines()
+
+    assert result.exit_code == 0
+    assert head.split() == ["scenario", "goal", "measured", "met", "rivals"]
+    assert [row.split()[0] for row in rows] == ["low"] * 4 + ["stall"] * 3
+    assert all(re.search(r" yes  classic \S+, random ", row) for row in rows)
+    assert total == "7 of 7 goals met"
+
+
+def test_goals_exits_with_1_when_one_is_missed():
+    # The bounds are made for thirty runs; these scenarios are unlucky with one.
+    names = [part for name in ("burst", "drift", "sporadic") for part in ("--scenario", name)]
+    result = call("goals", *names, "--alone", "--seeds", 1, "--jobs", 1, "--json")
+    missed = [row["goal"] for row in json.loads(result.stdout) if not row["met"]]
+
+    assert missed
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"{11 - len(missed)} of 11 goals met\n")
+
+
+# The page.
+# The page.
 # The page.
 
 
