@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import click
@@ -92,10 +93,10 @@ class Remote:
         return OK
 
     def download(self, path: str, target: Path) -> str:
-        """Write an answer into a new file, all of it. Returns what went wrong, in words; nothing if all went well."""
+        """Write an answer into a new file, all of it, for its owner's eyes alone. Returns what went wrong, in words."""
         request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response, target.open("xb") as file:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response, _private(target) as file:  # noqa: S310
                 copyfileobj(response, file, PIECE)
                 length = int(response.headers.get("Content-Length", -1))
                 return "" if file.tell() == length else f"Only {file.tell()} of {length} bytes came from {self.url}"
@@ -118,6 +119,10 @@ class Remote:
                 return error.code, _value(error.read())
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             return 0, {"detail": _silence(self.url, error)}
+
+
+def _private(target: Path) -> BinaryIO:
+    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _silence(url: str, error: Exception) -> str:

@@ -50,6 +50,7 @@ class Metrics(Handler):
 
     async def get(self) -> None:
         """200 also when the database gives no answer: the rest is known then, and wanted more than ever."""
+        self.admit()
         text, content_type = exposition(await read(self.service), self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", content_type)
         self.finish(text)
@@ -63,6 +64,7 @@ class Backup(Handler):
 
     async def get(self) -> None:
         """The file. 409 on PostgreSQL, which has a tool of its own for that."""
+        self.admit()
         copy = await self.service.copy()
         with copy, suppress(StreamClosedError):
             self.set_header("Content-Type", "application/vnd.sqlite3")
