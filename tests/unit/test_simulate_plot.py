@@ -1,4 +1,4 @@
-"""Figures. matplotlib is an optional extra; without it only the words of its absence are tested, in test_simulate_cli."""
+"""Figures. matplotlib is an optional extra; what is said without it is tested in test_simulate_cli."""
 
 import pytest
 
