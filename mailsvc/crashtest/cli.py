@@ -35,6 +35,7 @@ def crashtest(cycles: int, mails: int, database: str | None, seed: int | None, f
       mailsvc crashtest
       mailsvc crashtest --cycles 200
       mailsvc crashtest --database sqlite:////var/lib/mailsvc/mailsvc.db
+      mailsvc crashtest --database postgres://mailsvc:secret@db.example.com/mailsvc
     """
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     environ = {name: os.environ[name] for name in NEEDED if name in os.environ}

@@ -34,6 +34,7 @@ SERVICE = {
     "MAILSVC_UNCERTAIN_AFTER": "0.3",
     "MAILSVC_RETRY": "0.2,0.4,0.8",
     "MAILSVC_CONCURRENCY": str(IN_FLIGHT),
+    "MAILSVC_LEASE": "1",
 }
 
 
@@ -98,7 +99,7 @@ async def _scene(
     """One database and one kind of provider."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="mailsvc-crashtest-")))
-        store = scratch(plan.database, folder)
+        store = await scratch(plan.database, folder)
         stack.push_async_callback(store.remove)
         trap = Trap()
         provider = await stack.enter_async_context(
@@ -115,6 +116,7 @@ async def _scene(
             await scene.cycle(moment, plan.mails)
         progress(f"{scene.name}: what became of {len(clients.posted)} mails")
         await scene.finish()
+        scene.in_flight = IN_FLIGHT * (1 if store.locked else len(moments))
         scene.database = await store.check()
         if scene.database != "ok":
             scene.faults.append(f"the database is damaged: {scene.database}")
@@ -138,7 +140,7 @@ class Scene:
         self.name = "with keys" if provider.dedupes else "without keys"
         self.kills: Counter[str] = Counter()
         self.faults: list[str] = []
-        self.database = ""
+        self.database, self.in_flight = "", IN_FLIGHT
         self._mails: Mapping[str, Mapping[str, Any] | None] = {}
         self._number = 0
 
@@ -196,7 +198,7 @@ class Scene:
     def parts(self) -> list[Part]:
         """What was found, for each kind of mail."""
         dedupes = self._provider.dedupes
-        evidence = Evidence(self._clients.posted, self._mails, self._provider.ledger, dedupes, IN_FLIGHT)
+        evidence = Evidence(self._clients.posted, self._mails, self._provider.ledger, dedupes, self.in_flight)
         if dedupes:
             return [Part("the provider knows repeated requests", examine(evidence))]
         return [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.process import run
+from tests.postgres import PostgresServer, missing
 
 MOMENTS = {"answer", "whole", "half", "connection", "commit", "request", "random", "start"}
 
@@ -59,12 +60,26 @@ async def test_the_database_that_is_named_is_not_touched_and_its_folder_is_left_
     assert named.read_bytes() == b"not to be touched"
 
 
+async def test_on_postgresql_it_makes_a_database_of_its_own_and_drops_it(tmp_path: Path) -> None:
+    if reason := missing():
+        pytest.skip(reason)
+    with PostgresServer() as server:
+        before = server.run("SELECT datname FROM pg_database")
+        code, result, err = await crashtest(tmp_path, "--cycles", "4", "--mails", "20", "--database", server.url())
+
+        assert result["faults"] == []
+        assert (code, err, result["databases"]) == (0, "", ["ok", "ok"])
+        assert server.run("SELECT datname FROM pg_database") == before
+
+
 async def test_a_database_that_cannot_be_is_a_bad_configuration(tmp_path: Path) -> None:
-    for url in ("mysql://x/y", f"sqlite:///{tmp_path}/nowhere/mailsvc.db"):
+    nowhere = f"sqlite:///{tmp_path}/nowhere/mailsvc.db"
+    for url in ("mysql://x/y", nowhere, f"postgres://user:hidden@/x?host={tmp_path}"):
         code, out, err = await run(tmp_path, "crashtest", "--database", url)
 
         assert (code, out) == (78, "")
         assert "--database" in err
+        assert "hidden" not in err
 
 
 async def test_settings_of_the_caller_do_not_reach_it(tmp_path: Path) -> None:
