@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from email.header import Header
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -105,3 +106,8 @@ def parse_name(text: str) -> str:
     if len(name) > MAX_NAME:
         raise AddressError("too_long", f"is longer than {MAX_NAME} characters")
     return name
+
+
+def encoded_words(text: str) -> str:
+    """A text as RFC 2047 encoded words, for a header: ASCII, on one line, and to a reader the text as it was."""
+    return Header(text, "utf-8").encode(linesep="")

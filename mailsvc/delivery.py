@@ -22,7 +22,7 @@ from .feed import Feed
 from .journal import Journal
 from .model import Mail, Message, Outcome, Payload, Resolution, Status
 from .outbox.base import Beginning, Settlement
-from .outcome import Standing, standing, verdict
+from .outcome import Standing, by_its_key, standing, verdict
 from .providers.base import Answer, Can, HttpRequest, Provider, Request, Result, one_line
 from .render import LARGE, render
 from .selector import Selector
@@ -121,7 +121,7 @@ class Courier:
         except asyncio.CancelledError:
             await asyncio.shield(self._conclude(go, choice, _INTERRUPTED, started))
             raise
-        return await self._conclude(go, choice, result, started)
+        return await self._conclude(go, choice, by_its_key(go.mail, choice.provider, result), started)
 
     def _prepare(self, choice: Choice, message: Message) -> Request | Result:
         """What to send, to the byte as before if there was a before; a result where the adapter fails."""

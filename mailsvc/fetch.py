@@ -88,7 +88,7 @@ class Fetcher:
                 request.method,
                 request.url,
                 data=request.body if len(request.body) <= LARGE else BytesIO(request.body),
-                headers=request.headers,
+                headers=request.headers_at(time.time()),
                 allow_redirects=False,  # a redirected POST becomes a GET, and other hosts would see the key
                 trace_request_ctx=progress,
             ) as answer:

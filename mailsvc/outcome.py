@@ -30,13 +30,22 @@ _VERDICTS = {
 
 def verdict(result: Result) -> tuple[Verdict, float | None]:
     """What the selector is told, and for how many seconds the provider asked to be left alone."""
-    if result.stuck or (result.outcome is Outcome.UNANSWERED and result.http_status == CONFLICT):
+    about_key = result.key_taken or result.http_status == CONFLICT
+    if result.stuck or (result.outcome is Outcome.UNANSWERED and about_key):
         return Verdict.CANCELLED, None
     if result.outcome is Outcome.DOWN:
         return (Verdict.SERVER_ERROR if result.http_status else Verdict.UNREACHABLE), None
     if result.outcome is Outcome.QUOTA and result.retry_after is None:
         return Verdict.RATE_LIMITED, QUOTA_RESET
     return _VERDICTS[result.outcome], result.retry_after
+
+
+def by_its_key(mail: Mail, provider: str, result: Result) -> Result:
+    """A provider that says that it has got this mail already has accepted it, if it is one of those that may have it.
+
+    Any other said before that it did not take it, so that one of the two answers is wrong: a doubt.
+    """
+    return replace(result, outcome=Outcome.ACCEPTED) if result.same_mail and provider in mail.doubted else result
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Flag, auto
 from typing import Any, ClassVar, final
@@ -19,6 +19,7 @@ MAX_DETAIL = 1000
 MAX_MESSAGE_ID = 255
 RATE_PAUSE = 10.0  # seconds a provider rests that refuses for the moment and does not say for how long
 _MIN_SECRET = 4  # characters; masking a shorter value would make a text unreadable
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT")
 _TIMED_OUT = frozenset({408, 504, 524})  # server, gateway or Cloudflare stopped waiting: the mail may be under way
 
 
@@ -46,7 +47,8 @@ class HttpRequest:
     """One HTTP request. Headers and body may hold secrets.
 
     `key` is the idempotency key by which the provider knows a repeated request; the body then holds no secret, so that
-    it can be kept.
+    it can be kept. `sign` makes the headers of a signature that is valid for minutes only, out of method, URL, headers,
+    body and the Unix time.
     """
 
     url: str = field(repr=False)
@@ -54,6 +56,13 @@ class HttpRequest:
     body: bytes = field(repr=False)
     method: str = "POST"
     key: str | None = None
+    sign: Callable[[str, str, Mapping[str, str], bytes, float], Mapping[str, str]] | None = None
+
+    def headers_at(self, now: float) -> Mapping[str, str]:
+        """The headers with which it goes out at this Unix time."""
+        if self.sign is None:
+            return self.headers
+        return {**self.headers, **self.sign(self.method, self.url, self.headers, self.body, now)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ class Result:
     `detail` is for the operator: one line, no secret, at most 1,000 characters. `retry_after` is in seconds.
     `refused` maps the recipients of a partial acceptance that were left out, spelled as in the message, to the reason.
     `stuck`: accepted, but the provider says that it will not leave; it may still leave later.
-    `key_taken`: unanswered, because the provider has got something else under the same idempotency key.
+    `key_taken`: unanswered, because the provider has got something under the same idempotency key and does not say what
+    became of it. `same_mail`: it was this very mail, so one that it may have had is known to be there.
     A provider leaves `http_status` alone and need not mask or shorten texts: `Provider.read` does it.
     """
 
@@ -134,20 +144,22 @@ class Result:
     refused: Mapping[str, str] = field(default_factory=dict)
     stuck: bool = False
     key_taken: bool = False
+    same_mail: bool = False
 
 
 class Provider(ABC):
     """One e-mail service. A file in this folder with a subclass is all it takes to add one.
 
     `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
-    provider's own first; `example` shows those that have a form, `shapes` a pattern of those whose form is known, and
-    the form in words. `default_url` is None for one without a URL setting.
+    provider's own first, `optional` those that may be set beside them; `example` shows those that have a form, `shapes`
+    a pattern of those whose form is known, and the form in words. `default_url` is None for one without a URL setting.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
     """
 
     name: ClassVar[str]
     rank: ClassVar[int]
     env: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[Mapping[str, str]] = {}
     shapes: ClassVar[Mapping[str, tuple[str, str]]] = {}
     can: ClassVar[Can] = Can.NOTHING
@@ -166,7 +178,7 @@ class Provider(ABC):
         """What is wrong with the settings, one sentence each, without their values."""
         return [
             f"{variable} contains a space or a character that cannot stand in it; copy it again"
-            for variable in cls.env
+            for variable in (*cls.env, *(settings.values.keys() & cls.optional))
             if not re.fullmatch(r"[\x21-\x7e]+", settings.values.get(variable, ""))
         ]
 
@@ -273,6 +285,8 @@ class HttpProvider(Provider):
         """A 4xx that is not in the provider's own form: something between here and there gave it."""
         if response.status == 429:
             return self.throttled(response, describe(429, response.body))
+        if response.status == 413:  # the fault of the mail, whoever says it
+            return Result(Outcome.REFUSED, describe(413, response.body))
         hint = f"not an answer of {self.name} (a proxy? check {self.url_setting}): "
         return Result(Outcome.DOWN, hint + describe(response.status, response.body))
 
@@ -309,9 +323,9 @@ def retry_after(response: Response, *headers: str) -> float | None:
 
 
 def seconds_until(value: str | None, at: float) -> float | None:
-    """A `Retry-After` or reset header as seconds from `at`: seconds, an HTTP date or a Unix time. None if unusable.
+    """A `Retry-After` or reset header as seconds from `at`: seconds, a Unix time, an HTTP date or an ISO 8601 time.
 
-    Not clamped: the selector does that. A number above 1e9 is taken for a Unix time.
+    None if unusable. Not clamped: the selector does that. A number above 1e9 is taken for a Unix time.
     """
     if value is None:
         return None
@@ -320,7 +334,7 @@ def seconds_until(value: str | None, at: float) -> float | None:
         number = float(text)
         return number - at if number > 1e9 else number
     try:
-        date = parsedate_to_datetime(text)
+        date = datetime.fromisoformat(text) if _ISO.match(text) else parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - at
     except (ValueError, OverflowError):
         return None

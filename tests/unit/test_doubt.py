@@ -16,6 +16,7 @@ from tests.unit.world import DAY, World, world
 
 ACCEPTED = Result(Outcome.ACCEPTED, provider_message_id="p-1")
 DOWN = Result(Outcome.DOWN, "503: out of order", 503)
+HAS_IT = Result(Outcome.UNANSWERED, "400: duplicate", 400, key_taken=True, same_mail=True)
 WINDOW = 0.8 * DAY
 RARELY = {"MAILSVC_RETRY": "10,3600"}
 BOTH = pytest.mark.parametrize("policy", list(OnUncertain))
@@ -219,6 +220,33 @@ async def test_an_answer_about_the_key_costs_the_provider_no_health(tmp_path: Pa
 
     assert scores == [50.0, 40.0]
     assert sent.status is Status.SENT
+
+
+@BOTH
+async def test_a_provider_that_says_it_has_got_the_mail_already_settles_the_doubt(
+    tmp_path: Path, policy: OnUncertain
+) -> None:
+    async with doubting(tmp_path, "silence", HAS_IT) as here:
+        mail_id = await here.add(policy)
+        await here.go(mail_id)
+        sent = await through(here, mail_id, 10)
+
+    assert (sent.status, outcomes(sent)) == (Status.SENT, [("keyed", "unanswered"), ("keyed", "accepted")])
+    assert sent.attempts[0].resolved is Resolution.SAME_KEY
+    assert {name for name, _ in here.asked} == {"keyed"}
+
+
+async def test_a_provider_that_says_so_of_a_mail_it_refused_is_not_believed(tmp_path: Path) -> None:
+    async with world(tmp_path, script(DOWN, HAS_IT), ("keyed",), ("keyed",)) as here:
+        mail_id = await here.add()
+        await here.go(mail_id)
+        score = here.selector.survey(here.monotonic)[0].score
+        doubt = await through(here, mail_id, 100)
+        after = here.selector.survey(here.monotonic)[0].score
+
+    assert (doubt.status, outcomes(doubt)) == (Status.UNCERTAIN, [("keyed", "down"), ("keyed", "unanswered")])
+    assert doubt.due_at is None
+    assert after >= score
 
 
 async def test_a_mail_in_doubt_waits_for_its_provider_while_that_is_paused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def mail(policy: OnUncertain = OnUncertain.RESEND) -> Mail:
         (Result(Outcome.UNANSWERED), (Verdict.UNANSWERED, None)),
         (Result(Outcome.UNANSWERED, http_status=504), (Verdict.UNANSWERED, None)),
         (Result(Outcome.UNANSWERED, http_status=409), (Verdict.CANCELLED, None)),
+        (Result(Outcome.UNANSWERED, http_status=400, key_taken=True), (Verdict.CANCELLED, None)),
         (Result(Outcome.INTERRUPTED), (Verdict.CANCELLED, None)),
     ],
 )
