@@ -167,6 +167,7 @@ def _switched_on(kind: type[Provider], read: _Reader) -> bool:
 def _settings(kind: type[Provider], read: _Reader, score: float) -> Settings:
     prefix = kind.name.upper()
     values = {name: read.raw(name) or "" for name in kind.env}
+    values |= {name: value for name in kind.optional if (value := read.raw(name))}
     url = read.get(f"{prefix}_URL", setting.http_url, None) if kind.default_url else None
     score = read.get(f"{prefix}_SCORE", setting.number(1, 100), score)
     read.raw(f"{prefix}_WEBHOOK_KEY")
