@@ -12,7 +12,7 @@ pkg_resources = types.ModuleType("pkg_resources")
 pkg_resources.parse_version = Version
 sys.modules.setdefault("pkg_resources", pkg_resources)
 
-pytest_plugins = ["pytest_tornado.plugin"]
+pytest_plugins = ["pytest_tornado.plugin", "tests.postgres"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
@@ -79,8 +80,9 @@ class PostgresServer:
         return self.url(name)
 
     def run(self, sql: str, database: str = "postgres") -> str:
-        """What psql answers, without headers."""
-        command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-U", "postgres", database]
+        """What psql answers, without headers; `database` is a name or a URL."""
+        target = ["-h", str(self.folder), "-U", "postgres", "-d", database]
+        command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *target]
         return self._call(*command, "-c", sql)
 
     def start(self) -> None:
@@ -91,6 +93,15 @@ class PostgresServer:
         """Stop it: `immediate` is a crash, `fast` throws everybody out, but tidily."""
         if (self.folder / "data" / "postmaster.pid").exists():
             self._control("stop", "-w", "-m", how)
+
+    @asynccontextmanager
+    async def down(self, how: str = "immediate") -> AsyncIterator[None]:
+        """Stopped while the block runs."""
+        await asyncio.to_thread(self.stop, how)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.start)
 
     def _initialise(self) -> None:
         if os.getuid() == 0:
@@ -118,10 +129,13 @@ class PostgresServer:
         return said.strip()
 
 
-@contextmanager
-def postgres_server(**settings: str) -> Iterator[PostgresServer]:
-    """A running server; the test is skipped, loudly, where PostgreSQL is not installed."""
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One running server for all tests of a worker; a test makes a database of its own, and starts what it has stopped.
+
+    Without PostgreSQL the test is skipped, loudly.
+    """
     if reason := missing():
         pytest.skip(reason)
-    with PostgresServer(**settings) as server:
+    with PostgresServer() as server:
         yield server

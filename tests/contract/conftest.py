@@ -1,6 +1,6 @@
 """The databases that the contract of the outbox is tested on."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,16 +9,8 @@ import pytest
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Outbox
 from tests.contract.samples import NOW, OpenStore
-from tests.postgres import PostgresServer, postgres_server
 
 LEASE = 60.0
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One server for all tests of a worker; each test has a database of its own."""
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -20,7 +20,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Raises ConfigError, without a word of the URL: with a slip in it, a piece of the password looks like a host."""
+        """Raises ConfigError without a word of the URL: with a slip in it, part of the password looks like a host."""
         try:
             parts = urlsplit(url)
             query = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))

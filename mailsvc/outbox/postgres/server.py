@@ -46,16 +46,16 @@ DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_se
 class Server:
     """Runs statements. Reconnects by itself; raises StorageUnavailable when it cannot, or not in time."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float], patience: float) -> None:
         self.here = clock  # what the wall clock of this process says
-        self._pool = pool
+        self._pool, self._patience = pool, patience
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, clock: Callable[[], float] = time.time) -> Server:
+    async def open(cls, url: str, clock: Callable[[], float] = time.time, patience: float = CERTAIN) -> Server:
         """Connect once, to see that it works. Raises asyncpg's errors and OSError."""
         pool = await asyncpg.create_pool(
             url,
@@ -69,7 +69,7 @@ class Server:
             init=_make_durable,
             reset=_leave,
         )
-        return cls(pool, clock)
+        return cls(pool, clock, patience)
 
     async def run(self, work: Callable[[], Awaitable[R]]) -> R:
         """Do some work with `fetch`; `close` waits for it."""
@@ -93,8 +93,8 @@ class Server:
         async with self._noted():
             try:
                 return await work(False)
-            except Lost as error:
-                return await self._find_out(work, error)
+            except Lost:
+                return await self._find_out(work)
 
     async def fetch(self, sql: str, *values: object) -> list[Any]:
         """The rows of one statement. Raises StorageUnavailable; Lost when it may have been committed or not."""
@@ -154,15 +154,15 @@ class Server:
             # Nothing was sent on a connection that did not come about.
             raise StorageUnavailable(str(trouble)) if trouble else error from error
 
-    async def _find_out(self, work: Callable[[bool], Awaitable[R]], lost: Lost) -> R:
+    async def _find_out(self, work: Callable[[bool], Awaitable[R]]) -> R:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CERTAIN
+        deadline = loop.time() + self._patience
         while True:
             try:
                 return await work(True)
             except StorageUnavailable as error:
                 if loop.time() >= deadline:
-                    raise StorageUnavailable(f"{lost}; whether this was stored is not known") from error
+                    raise StorageUnavailable(f"{error}; whether this was stored is not known") from error
             await asyncio.sleep(PAUSE)
 
 

@@ -47,7 +47,7 @@ def storage_trouble(error: BaseException) -> StorageUnavailable | None:
     if isinstance(error, OSError):
         return Lost(f"PostgreSQL cannot be reached: {error.strerror or type(error).__name__}")
     if isinstance(error, asyncpg.InternalClientError):
-        return Lost("PostgreSQL gave an answer that makes no sense")
+        return Lost("the connection to PostgreSQL was lost")  # its last words came when none were asked for
     if isinstance(error, MemoryError):
         return StorageUnavailable("there is no memory left")
     return None

@@ -60,13 +60,15 @@ CREATE TABLE attempt (
     started_at double precision NOT NULL,
     ended_at double precision,
     outcome text,  -- null while it runs
+    in_doubt boolean GENERATED ALWAYS AS (outcome IN ('unanswered', 'interrupted')) STORED,
     http_status bigint,
     detail text,
     resolved text,  -- how the doubt about it was settled; null while it is open, and where there was none
     PRIMARY KEY (mail, n)
 );
 
-CREATE INDEX attempt_in_doubt ON attempt (provider, resolved) WHERE outcome IN ('unanswered', 'interrupted');
+-- For the count of all doubts, and by a column of its own so that no search for one attempt is tempted to read them all.
+CREATE INDEX attempt_in_doubt ON attempt (provider, resolved) WHERE in_doubt;
 
 -- What was handed to a provider that knows a repeated request by its key; kept until the mail's fate is settled.
 CREATE TABLE payload (

@@ -1,0 +1,150 @@
+"""What the outbox costs the server: how statements find their rows, how many there are; and that counts are right."""
+
+import asyncio
+import itertools
+import random
+import re
+import time
+
+import pytest
+
+from mailsvc.model import Outcome, Status
+from mailsvc.outbox.base import Page
+from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, leases, reads, tally
+from mailsvc.outbox.postgres.server import SETTINGS
+from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
+from tests.postgres import PostgresServer
+from tests.unit.outbox_postgres import opened, session
+
+PAGES = {
+    "all": Page(),
+    "owner": Page(owner="one"),
+    "status": Page(status=Status.SENT),
+    "provider": Page(provider="alpha"),
+    "to": Page(to="ann@example.com"),
+    "everything": Page("one", Status.SENT, "ann@example.com", "alpha", "01890000-0000-7000-8000-000000000001"),
+}
+STATEMENTS = {
+    "add": accept.ADD,
+    "add again": accept.ADD_AGAIN,
+    "first answers": accept.FIRST_ANSWERS,
+    "forget keys": accept.FORGET_KEYS,
+    "claim": deliver.CLAIM,
+    "begin": deliver.BEGIN,
+    "settle": deliver.SETTLE,
+    "release": deliver.RELEASE,
+    "renew": leases.RENEW,
+    "recover": leases.RECOVER,
+    "late": leases.LATE,
+    "mail": reads.MAIL,
+    "record": reads.RECORD_BY_ID,
+    "doubts": reads.DOUBTS,
+    **{f"page of {name}": reads.page_query(page)[0] for name, page in PAGES.items()},
+}
+KEYS = itertools.count()
+# Reads of what the statement itself has, not of a table.
+HARMLESS = re.compile(r"(CTE|Function|Subquery|Values) Scan")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_a_plan_made_for_empty_tables_goes_by_indexes(postgres: PostgresServer, name: str) -> None:
+    url = postgres.create()
+    async with opened(url), session(url) as other:
+        for setting, value in SETTINGS.items():
+            await other.execute(f"SET {setting} = '{value}'")
+        await other.execute("SET plan_cache_mode = force_generic_plan")
+        statement = await other.prepare(STATEMENTS[name])
+        await other.execute(f"PREPARE planned AS {STATEMENTS[name]}")
+        nulls = ", ".join("NULL" for _ in statement.get_parameters())
+        values = f"({nulls})" if nulls else ""
+        plan = "\n".join(row[0] for row in await other.fetch(f"EXPLAIN (COSTS OFF) EXECUTE planned {values}"))
+
+    scans = [line for line in plan.splitlines() if "Scan" in line and not HARMLESS.search(line)]
+    assert [line for line in scans if "Index" not in line] == []
+    assert not re.search(r"Hash Join|Merge Join|Materialize", plan)
+
+
+async def test_a_claim_reads_no_more_of_the_due_mails_than_it_takes(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    async with opened(url) as outbox, session(url) as other:
+        for _ in range(10):
+            await store(outbox, *(addition() for _ in range(500)))
+        for setting, value in SETTINGS.items():
+            await other.execute(f"SET {setting} = '{value}'")
+        plan = await other.fetch(
+            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {deliver.CLAIM}", NOW, time.time(), 10, 60.0
+        )
+
+    (claimable,) = [row[0] for row in plan if "mail_claimable" in row[0]]
+    assert "actual rows=10 " in claimable
+
+
+async def life(outbox: PostgresOutbox, mails: int) -> None:
+    """From acceptance to the end, all at once."""
+    ids = await store(outbox, *(addition(key=f"key {next(KEYS)}") for _ in range(mails)))
+    await outbox.claim(mails, NOW, 60)
+    await outbox.begin([beginning(mail_id) for mail_id in ids])
+    await outbox.settle([settlement(mail_id) for mail_id in ids])
+    await outbox.renew(ids, NOW)
+    await outbox.recover(NOW, 60)
+
+
+async def test_one_method_sends_one_statement_however_many_rows(postgres: PostgresServer) -> None:
+    sent: list[str] = []
+    async with opened(postgres.create()) as outbox:
+        await life(outbox, 1)  # the first time, asyncpg asks for the types
+        async with outbox._server._pool.acquire() as connection:
+            connection.add_query_logger(lambda record: sent.append(record.query))
+        await life(outbox, 50)
+
+    assert sent == [accept.ADD, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RENEW, leases.RECOVER]
+
+
+async def test_counts_are_right_after_many_processes_moved_many_mails_at_once(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    rng = random.Random(5)
+    async with opened(url, lease=5.0) as one, opened(url, lease=5.0) as other:
+        clock = itertools.count(int(NOW))
+
+        async def work(outbox: PostgresOutbox) -> None:
+            for _ in range(12):
+                now = float(next(clock))
+                await store(outbox, *(addition(due_at=NOW + rng.choice([-1, 40])) for _ in range(5)))
+                ids = [mail.id for mail in await outbox.claim(7, now, 5)]
+                begun = await outbox.begin([beginning(mail_id, at=now) for mail_id in ids])
+                going = [mail_id for mail_id, refusal in zip(ids, begun, strict=True) if refusal is None]
+                ends = [{"status": Status.UNCERTAIN, "outcome": Outcome.UNANSWERED}, {"status": Status.FAILED}, {}]
+                await outbox.settle([settlement(mail_id, **rng.choice(ends)) for mail_id in going[:4]])
+                await outbox.settle([failure(mail_id, ended_at=now) for mail_id in going[4:5]])
+                await outbox.recover(now, 60)
+
+        await asyncio.gather(*(work(outbox) for outbox in (one, other) * 4))
+        counts = {status: number for status, number in (await one.counts()).items() if number}
+        async with session(url) as third:
+            truth = dict(await third.fetch("SELECT status, count(*) FROM mail GROUP BY status"))
+
+    assert counts == truth
+    assert len(truth) >= 4
+
+
+async def test_tidying_adds_up_what_connections_that_are_gone_have_counted(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    for _ in range(3):
+        async with opened(url) as outbox:
+            await start(outbox, addition(), addition())
+    async with opened(url) as outbox, session(url) as other:
+        await store(outbox)
+        before = await outbox.counts()
+        while await other.fetchval("SELECT count(DISTINCT connection) FROM tally") > 2:
+            await outbox.tidy(NOW)
+        rows = await other.fetchval("SELECT count(*) FROM tally WHERE connection <> 0")
+        after = await outbox.counts()
+
+    assert before == after
+    assert (after[Status.SENDING], after[Status.QUEUED], rows) == (6, 1, 1)
+
+
+def test_every_statement_that_moves_mails_keeps_the_counts() -> None:
+    moving = [accept.ADD, accept.ADD_AGAIN, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RECOVER]
+
+    assert all(tally.TALLY in sql for sql in moving)
