@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
+from mailsvc.web import MAIL_ID, PAGES, ROUTES
+from mailsvc.web.base import Handler
 from tests.e2e.process import FORM, Mailsvc
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
+
+Routes = list[tuple[str, type[Handler]]]
 
 KEY = "canary-api-key-0123456789abcdef"
 
@@ -34,6 +40,26 @@ async def test_with_a_key_every_route_but_the_public_ones_wants_it(tmp_path: Pat
 
     assert accepted[0] == 202
     assert found[0] == 200
+
+
+def concrete(pattern: str) -> str:
+    """A path that a route's pattern fits."""
+    path = pattern.replace(MAIL_ID, "01a20c4f-9f14-7ca9-806c-59d8f7b56a5f").replace("([^/]+)", "x")
+    return path.replace("([a-z]+)", "x").replace("([0-9a-f]+)", "0").replace("(.+)", "x")
+
+
+@pytest.mark.parametrize("routes", [ROUTES, PAGES], ids=["api", "pages"])
+async def test_a_route_is_closed_unless_it_says_that_it_is_public(tmp_path: Path, routes: Routes) -> None:
+    closed = [(pattern, handler) for pattern, handler in routes if not handler.public]
+    found = {}
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY) as service:
+        for pattern, handler in closed:
+            for method in handler.allowed():
+                status, _, _ = await service.call(method, concrete(pattern), data=FORM, allow_redirects=False)
+                found[method, pattern] = status
+
+    assert len(found) >= len(closed) > 5
+    assert {place: status for place, status in found.items() if status != 401} == {}
 
 
 async def test_an_open_server_answers_no_other_name_and_no_other_site(tmp_path: Path) -> None:
