@@ -21,6 +21,7 @@ from .errors import Conflict, InvalidMail, NotSent, StorageUnavailable, Unanswer
 from .feed import Feed
 from .journal import Journal
 from .model import Mail, Message, Outcome, Payload, Resolution, Status
+from .news import News
 from .outbox.base import Beginning, Settlement
 from .outcome import Standing, by_its_key, standing, verdict
 from .providers.base import Answer, Can, HttpRequest, Provider, Request, Result, one_line
@@ -58,10 +59,10 @@ class Courier:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._journal, self._selector, self._providers = config, journal, selector, providers
-        self._fetch, self._feed, self._rng, self._clock, self._monotonic = fetch, feed, rng, clock, monotonic
+        self._fetch, self._rng, self._clock, self._monotonic = fetch, rng, clock, monotonic
+        self.news = News(feed, selector, monotonic)
         self.tally = Tally()
         self._chooser = Chooser(selector, providers, config.uncertain_after, clock, monotonic)
-        self._states: dict[str, str] = {}
 
     def somebody_may_be_asked(self) -> bool:
         """Whether it makes sense to claim mails at all."""
@@ -77,7 +78,7 @@ class Courier:
         row = Settlement(mail.id, 0, None, status, None, mail.rounds, now, error=hold.why, expected=status)
         await self._journal.settle(row)
         log.warning("held", mail=mail.id, why=hold.why)
-        self._feed.say("mail", mail.id, status=status.value)
+        self.news.mail(mail.id, status)
 
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
@@ -115,7 +116,7 @@ class Courier:
             self._selector.finish(choice.flight, *self._told(_INTERRUPTED))
             raise
         go.n += 1
-        self._feed.say("attempt", go.mail.id, n=go.n, provider=choice.provider, outcome=None, score=choice.score)
+        self.news.begun(go.mail.id, go.n, choice.provider, choice.score)
         try:
             result = await self._ask(choice.provider, request, message)
         except asyncio.CancelledError:
@@ -178,7 +179,9 @@ class Courier:
             # This process was taken for dead, and the mail is another one's now. Whatever it thinks, it stops here.
             log.warning("told_too_late", mail=go.mail.id, n=go.n, outcome=result.outcome.value)
             return Status.UNCERTAIN
-        self._announce(go, choice, result, stands.status, now - started)
+        took = now - started
+        self.tally.ended(choice.provider, result.outcome, took)
+        self.news.ended(go.mail.id, go.n, choice.provider, choice.score, result, stands.status, took)
         return stands.status
 
     def _stands(self, go: _Go, choice: Choice, result: Result, now: float) -> Standing:
@@ -214,7 +217,7 @@ class Courier:
         await self._journal.settle(Settlement(go.mail.id, 0, None, status, due_at, rounds, now, error=error))
         due_in = None if due_at is None else round(due_at - now, 1)
         log.warning("round_failed", mail=go.mail.id, rounds=rounds, mail_status=status.value, due_in_s=due_in)
-        self._feed.say("mail", go.mail.id, status=status.value)
+        self.news.mail(go.mail.id, status)
 
     def _tell_selector(self, go: _Go, choice: Choice, result: Result) -> None:
         told = self._told(result)
@@ -248,33 +251,6 @@ class Courier:
         if any(candidate.state != "closed" for candidate in found):
             return 0.0
         return min((candidate.until or now) - now for candidate in found)
-
-    def _announce(self, go: _Go, choice: Choice, result: Result, status: Status, took: float) -> None:
-        log.info(
-            "attempt",
-            mail=go.mail.id,
-            n=go.n,
-            provider=choice.provider,
-            outcome=result.outcome.value,
-            http_status=result.http_status,
-            ms=round(took * 1000),
-            score=choice.score,
-            mail_status=status.value,
-        )
-        self.tally.ended(choice.provider, result.outcome, took)
-        self._feed.say("attempt", go.mail.id, n=go.n, provider=choice.provider, outcome=result.outcome.value)
-        self._feed.say("mail", go.mail.id, status=status.value)
-        self.note_provider_changes()
-
-    def note_provider_changes(self) -> None:
-        """One log line and one `provider` item for each change of a provider's state."""
-        for candidate in self._selector.survey(self._monotonic()):
-            before = self._states.get(candidate.name, "open")
-            if candidate.state != before:
-                self._states[candidate.name] = candidate.state
-                write = log.info if candidate.state == "open" else log.warning
-                write("provider", provider=candidate.name, state=candidate.state, was=before, why=candidate.reason)
-                self._feed.say("provider", candidate.name, state=candidate.state, reason=candidate.reason)
 
 
 _INTERRUPTED = Result(Outcome.INTERRUPTED, "mailsvc was stopped while the provider was asked")

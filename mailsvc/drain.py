@@ -95,7 +95,7 @@ class Drain:
                 log.exception("drain_failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), HEARTBEAT)
-            self._courier.note_provider_changes()
+            self._courier.news.providers()
 
     async def _fill(self) -> None:
         room = self._concurrency - self.in_flight

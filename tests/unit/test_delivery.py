@@ -325,6 +325,20 @@ async def test_when_all_asked_to_be_left_alone_the_next_round_waits_as_long_as_t
     assert record.due_at - here.wall == pytest.approx(600.0)
 
 
+async def test_a_provider_that_recovers_mail_by_mail_is_news_once(tmp_path: Path) -> None:
+    broken = {"first"}
+    async with world(tmp_path, lambda name, mail: DOWN if name in broken else ACCEPTED) as here:
+        with here.feed.listen("first") as news:
+            for turn in range(60):
+                if turn == 10:
+                    broken.clear()
+                here.pass_time(5)
+                await here.go(await here.add())
+            said = [item.data["state"] for item in drained(news)]
+
+    assert said == ["benched", "open"]
+
+
 async def test_a_mail_that_nobody_may_be_asked_to_send_waits_and_loses_nothing(tmp_path: Path) -> None:
     async with world(tmp_path, lambda name, mail: ACCEPTED) as here:
         for name in ("first", "second", "third"):
