@@ -8,10 +8,10 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format system lock clean
+.PHONY: help run test check bench crashtest format system lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN) ## install what is needed into .venv and serve on http://127.0.0.1:8080
 	@$(BIN)/python -m mailsvc serve
@@ -26,6 +26,9 @@ check: $(DEV) ## lint, format check, types
 
 bench: $(DEV) ## the benchmarks: ratios within one run; JSON to the file named by BENCH_JSON
 	@$(BIN)/python -m bench
+
+crashtest: $(RUN) ## kill the service 200 times and count what became of every mail; minutes
+	@$(BIN)/python -m mailsvc crashtest --cycles 200
 
 format: $(DEV) ## put the code into shape
 	@$(BIN)/ruff check --fix .
