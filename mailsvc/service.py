@@ -176,13 +176,13 @@ class Service:
         """Ask a provider nothing until `resume`. Raises NotFound."""
         self._known(name)
         self._selector.pause(name)
-        self._courier.note_provider_changes()
+        self._courier.news.providers()
 
     def resume(self, name: str) -> None:
         """Ask it again. Raises NotFound."""
         self._known(name)
         self._selector.resume(name)
-        self._courier.note_provider_changes()
+        self._courier.news.providers()
         self._drain.wake()
 
     def _known(self, name: str) -> None:

@@ -10,7 +10,7 @@ FLOORS = [
     {"__init__", "errors", "address", "model", "access", "limits", "sigv4"},
     {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
-    {"fetch", "config", "outcome", "journal", "choice", "decision", "keys", "metrics"},
+    {"fetch", "config", "outcome", "journal", "news", "choice", "decision", "keys", "metrics"},
     {"delivery", "rehearsal", "watch"},
     {"drain"},
     {"service"},
