@@ -208,6 +208,22 @@ def resolve(remote: Remote, mail_id: str, decision: str, as_json: bool) -> int:
     return remote.resolve(mail_id, decision, as_json)
 
 
+@cli.command()
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
+@asks_server
+def erase(remote: Remote, address: str, as_json: bool) -> int:
+    """Erase a recipient: the bodies and subjects of mails to ADDRESS are gone, and so is the address. Counts stay.
+
+    Mails that are not final yet are left as they are; the exit code is 1 while there are any.
+
+    \b
+    Example:
+      mailsvc erase ann@example.com
+    """
+    return remote.erase(address, as_json)
+
+
 def main() -> None:
     """The entry point: errors that people can mend are said in words, without a traceback."""
     try:

@@ -51,6 +51,8 @@ class Config:
     log_level: str
     max_body: int
     max_queued: int
+    keep_body: float
+    keep_mail: float
     capture_only: bool
     providers: Mapping[str, Settings]
     notes: tuple[str, ...] = ()
@@ -99,6 +101,8 @@ class Config:
             log_level=read.get("MAILSVC_LOG", setting.one_of("debug", "info", "warning", "error"), "info"),
             max_body=read.get("MAILSVC_MAX_BODY", setting.size, 1024 * 1024),
             max_queued=read.get("MAILSVC_MAX_QUEUED", setting.integer(1, 10**12), 1_000_000),
+            keep_body=read.get("MAILSVC_KEEP_BODY", setting.keep(0), 30 * 86_400.0),
+            keep_mail=read.get("MAILSVC_KEEP_MAIL", setting.keep(86_400), 365 * 86_400.0),
             capture_only=capture_only,
             providers=providers,
             notes=read.notes(),

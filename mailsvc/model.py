@@ -172,7 +172,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is known of a mail. `attempts` and `events` are empty in a list."""
+    """All that is known of a mail. `attempts` and `events` are empty in a list. `erased_at`: its bodies are gone."""
 
     id: str
     status: Status
@@ -185,6 +185,7 @@ class Record:
     provider: str | None
     provider_message_id: str | None
     error: str | None
+    erased_at: float | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[Event, ...] = ()
 

@@ -106,6 +106,17 @@ class Remote:
         except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
             return _silence(self.url, error)
 
+    def erase(self, address: str, as_json: bool) -> int:
+        """Erase a recipient; FAILED while mails to them wait."""
+        status, answer = self._call("POST", "/erase", {"address": address})
+        if _failed(status, answer, as_json):
+            return FAILED
+        words = f"{answer['erased']} mails erased"
+        if answer["waiting"]:
+            words += f"; {answer['waiting']} are not final yet: erase again when they are"
+        click.echo(json.dumps(answer, indent=2) if as_json else words)
+        return FAILED if answer["waiting"] else OK
+
     def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Status and JSON of the answer; status 0 when there is none."""
         asked = self._headers | (headers or {}) | ({"Content-Type": "application/json"} if body is not None else {})

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import BinaryIO
 
 import structlog
@@ -25,7 +26,7 @@ from .keys import Keys
 from .limits import Limits
 from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Extent, News, Outbox, Page
+from .outbox.base import Added, Addition, Erasure, Extent, News, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
@@ -52,7 +53,7 @@ class Service:
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
-        self.watch = Watch(outbox, selector, self.keys, feed)
+        self.watch = Watch(outbox, selector, self.keys, feed, config.keep_body, config.keep_mail)
         self.rehearsal: Rehearsal | None = None
         self.requests = 0  # in flight; the web counts them, so that none is cut off at the end
         self.stopping = asyncio.Event()
@@ -148,6 +149,14 @@ class Service:
         self.feed.say("mail", id, status=row.status.value)
         self._drain.wake()
         return record
+
+    async def erase(self, address: str) -> Erasure:
+        """Erase a recipient from all final mails. Raises Unavailable; what was erased by then stays so."""
+        erased = 0
+        while (step := await self._outbox.erase(address, time.time())).erased:
+            erased += step.erased
+        log.info("recipient_erased", mails=erased, waiting=step.waiting)
+        return replace(step, erased=erased)
 
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""

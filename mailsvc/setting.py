@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -64,6 +65,15 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         if not low <= value <= high:
             raise ValueError(f"must be a time from {low:g} to {high:g} seconds, such as 30, 45s, 10m or 24h")
         return value
+
+    return parse
+
+
+def keep(low: float) -> Callable[[str], float]:
+    """How long something is kept, in seconds; `forever` is infinity."""
+
+    def parse(text: str) -> float:
+        return math.inf if text.lower() == "forever" else seconds(low, 100 * 366 * 86_400)(text)
 
     return parse
 

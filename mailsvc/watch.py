@@ -26,10 +26,16 @@ log = structlog.get_logger("mailsvc.watch")
 
 
 class Watch:
-    """`depth` is how many mails wait, `history` the scores for the chart; `broken` is set when the store is no more."""
+    """`depth` is how many mails wait, `history` the scores for the chart; `broken` is set when the store is no more.
 
-    def __init__(self, outbox: Outbox, selector: Selector, keys: Keys, feed: Feed) -> None:
+    `keep_body` and `keep_mail` are seconds from a mail's final state on.
+    """
+
+    def __init__(
+        self, outbox: Outbox, selector: Selector, keys: Keys, feed: Feed, keep_body: float, keep_mail: float
+    ) -> None:
         self._outbox, self._selector, self._keys, self._feed = outbox, selector, keys, feed
+        self._keep_body, self._keep_mail = min(keep_body, keep_mail), keep_mail
         self._saved: list[tuple[str, float, str]] = []
         self._said: dict[str, tuple[float, str, int]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -64,12 +70,17 @@ class Watch:
                 self.depth = sum(counts.get(status, 0) for status in WAITING)
                 await self.save_scores()
                 if more or turn % TIDY_EVERY == 0:
-                    more = await self._outbox.tidy(time.time())
+                    more = await self._forget(time.time())
             except StorageBroken:
                 self.broken.set()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
             await asyncio.sleep(LOOK)
+
+    async def _forget(self, now: float) -> bool:
+        """One small step of what is forgotten as time goes by; whether there is more."""
+        old = await self._outbox.forget(now, now - self._keep_body, now - self._keep_mail)
+        return await self._outbox.tidy(now) or old
 
     def _show_scores(self) -> None:
         """Say what has changed to be seen, and keep the scores for the chart."""

@@ -18,6 +18,9 @@ from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
 
+# What stands in place of a recipient who was erased, and of the subject of a mail to one.
+ERASED_ADDRESS, ERASED_SUBJECT = "erased@erased.invalid", "(erased)"
+
 
 @dataclass(frozen=True, slots=True)
 class Addition:
@@ -145,6 +148,14 @@ class News(StrEnum):
     PROVIDERS = "providers"  # what is known of a provider
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """How many mails were erased in this step; `waiting` are those to this recipient that are not final yet."""
+
+    erased: int
+    waiting: int
+
+
 class Outbox(Protocol):
     """The store of mails. Batches in, one result for each row out, in the same order.
 
@@ -247,6 +258,19 @@ class Outbox(Protocol):
         """Housekeeping in one small step, for a quiet moment: forgets idempotency keys older than a day.
 
         True while more is left to do.
+        """
+
+    async def forget(self, now: float, bodies_before: float, mails_before: float) -> bool:
+        """Retention, in one small step. True while more is left to do.
+
+        The bodies of mails that are final since before a time are erased, and mails without bodies that are final since
+        before another one are deleted.
+        """
+
+    async def erase(self, address: str, now: float) -> Erasure:
+        """Erase a recipient, in any case, from final mails, in one small step; call it again until nothing is erased.
+
+        The bodies, the subject and what providers said are gone, and ERASED_ADDRESS stands in place of the address.
         """
 
     async def close(self) -> None:

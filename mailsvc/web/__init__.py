@@ -12,6 +12,7 @@ from . import rehearsal
 from .assets import Static, check_folders
 from .base import DISCARD, Handler
 from .email import Mails, OneMail
+from .erase import Erase
 from .events import Events
 from .frame import MailHtml, Preview
 from .keys import Keys, OneKey
@@ -49,6 +50,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/providers/scores", Scores),
     ("/providers/([^/]+)/pause", Pause),
     ("/providers/([^/]+)/resume", Resume),
+    ("/erase", Erase),
     ("/keys", Keys),
     ("/keys/([^/]+)", OneKey),
     ("/healthz", Healthz),

@@ -127,6 +127,7 @@ def view(record: Record) -> dict[str, Any]:
         "provider": record.provider,
         "provider_message_id": record.provider_message_id,
         "error": record.error,
+        "erased_at": rfc3339(record.erased_at),
         "attempts": [
             {
                 "n": attempt.n,

@@ -186,7 +186,9 @@ async def kept(service: Service) -> Sequence[Record]:
 
 
 async def message(handler: Handler, record: Record) -> dict[str, Any]:
-    """What a mail's message shows, in the view that is asked for."""
+    """What a mail's message shows, in the view that is asked for; nothing of one that was erased."""
+    if record.erased_at:
+        return {"message": None}
     mail = await handler.service.mail(record.id)
     rendered = await rendering(mail)
     offered = [name for name in VIEWS if _offers(name, mail, rendered)]

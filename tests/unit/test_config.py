@@ -1,5 +1,7 @@
 """The environment: defaults, units, and every fault in one message without a secret."""
 
+import math
+
 import pytest
 
 from mailsvc.address import Mailbox
@@ -63,6 +65,48 @@ def test_everything_can_be_set() -> None:
     assert config.max_body == 2 * 1024 * 1024
     assert config.providers["sendgrid"].url == "http://127.0.0.1:9001"
     assert config.providers["sendgrid"].score == 70.0
+
+
+@pytest.mark.parametrize(
+    ("body", "mail", "kept"),
+    [("", "", (30.0, 365.0)), ("0", "1d", (0.0, 1.0)), ("Forever", "forever", (math.inf, math.inf))],
+)
+def test_how_long_mails_are_kept_has_an_end_unless_it_is_forever(
+    body: str, mail: str, kept: tuple[float, float]
+) -> None:
+    config = Config.from_environ({"MAILSVC_KEEP_BODY": body, "MAILSVC_KEEP_MAIL": mail})
+
+    assert (config.keep_body / 86_400, config.keep_mail / 86_400) == kept
+
+
+def test_names_and_proxies_are_read_as_lists() -> None:
+    config = Config.from_environ(
+        {
+            "MAILSVC_PUBLIC_URL": "https://Mail.example.com:8443/x",
+            "MAILSVC_HOSTS": "mailsvc, 10.0.0.7,[::1]",
+            "MAILSVC_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        }
+    )
+
+    assert config.known_names == {"mail.example.com", "mailsvc", "10.0.0.7", "::1"}
+    assert [str(network) for network in config.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert Config.from_environ({}).known_names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAILSVC_HOSTS", "https://mail.example.com"),
+        ("MAILSVC_HOSTS", "mail.example.com:80"),
+        ("MAILSVC_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("MAILSVC_TRUSTED_PROXIES", "proxy"),
+        ("MAILSVC_KEEP_BODY", "-1"),
+        ("MAILSVC_KEEP_MAIL", "1h"),
+        ("MAILSVC_KEEP_MAIL", "never"),
+    ],
+)
+def test_what_makes_no_sense_is_named(name: str, value: str) -> None:
+    assert [fault.split()[0] for fault in faults({name: value})] == [name]
 
 
 def test_default_scores_go_down_in_the_order_of_the_providers_that_are_on() -> None:

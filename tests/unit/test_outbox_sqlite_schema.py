@@ -11,7 +11,7 @@ from mailsvc.errors import ConfigError, StorageBroken
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.sqlite import accept, deliver, reads, schema
+from mailsvc.outbox.sqlite import accept, deliver, reads, retention, schema
 from mailsvc.outbox.sqlite.file import DatabaseFile
 from tests.contract.samples import addition, store
 
@@ -155,6 +155,9 @@ def test_a_claim_reads_what_is_due_from_its_index_in_order(connection: sqlite3.C
         *(deliver.SET_RECIPIENT, deliver.INSERT_EVENT, deliver.RELEASE, deliver.DOUBT, deliver.REQUEUE),
         *(deliver.END_LEASES, accept.FIRST_ANSWER, accept.FORGET_KEYS),
         *(reads.PAYLOADS, deliver.RESOLVE, deliver.HAS_PAYLOAD, deliver.FORGET_PAYLOADS),
+        *(retention.OLD_BODIES, retention.OLD_MAILS, retention.MAILS_TO, retention.WAITING_TO, retention.DELETE_BODIES),
+        *(retention.MARK_ERASED, retention.DELETE_MAILS, retention.HIDE_SUBJECTS, retention.HIDE_RECIPIENT),
+        *(retention.HIDE_WORDS, retention.HIDE_EVENTS),
     ],
 )
 def test_no_other_statement_scans_a_table(connection: sqlite3.Connection, sql: str) -> None:
@@ -162,6 +165,18 @@ def test_no_other_statement_scans_a_table(connection: sqlite3.Connection, sql: s
     steps = plan(connection, numbered)
 
     assert not re.search(r"SCAN (mail|body|recipient|attempt|event|idempotency|payload)\b", steps), steps
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"), [(retention.OLD_BODIES, "mail_with_body"), (retention.OLD_MAILS, "mail_without_body")]
+)
+def test_what_may_be_forgotten_is_found_by_its_own_index_in_order(
+    connection: sqlite3.Connection, sql: str, index: str
+) -> None:
+    steps = plan(connection, sql)
+
+    assert f"SEARCH mail USING INDEX {index} (updated_at<?)" in steps
+    assert "TEMP B-TREE" not in steps
 
 
 def test_the_interrupted_attempts_are_found_by_their_own_small_index(connection: sqlite3.Connection) -> None:

@@ -12,8 +12,8 @@ import orjson
 from ...access import ApiKey
 from ...errors import Conflict
 from ...model import Mail, Record, Resolution, Status
-from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Extent, News, Page, Settlement
-from . import accept, deliver, keys, leases, reads
+from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Erasure, Extent, News, Page, Settlement
+from . import accept, deliver, keys, leases, reads, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
@@ -167,6 +167,14 @@ class PostgresOutbox:
         more = await accept.forget_keys(self._server, now - KEEP_IDEMPOTENCY_KEYS)
         await self._server.run(lambda: self._server.fetch(COMPACT))
         return more
+
+    async def forget(self, now: float, bodies_before: float, mails_before: float) -> bool:
+        """See Outbox."""
+        return await retention.forget(self._server, now, bodies_before, mails_before)
+
+    async def erase(self, address: str, now: float) -> Erasure:
+        """See Outbox. The server's vacuum frees the room, and its log goes on to hold it for a while."""
+        return await retention.erase(self._server, address, now)
 
     async def close(self) -> None:
         """See Outbox."""

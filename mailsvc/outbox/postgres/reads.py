@@ -28,7 +28,7 @@ FROM mail LEFT JOIN body ON body.mail = mail.id WHERE mail.id = $1
 """  # noqa: S608 - constants
 
 RECORD = """mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at, mail.updated_at,
-    mail.due_at, mail.provider, mail.provider_message_id, mail.error,
+    mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
     ARRAY(SELECT (address, name, role, status) FROM recipient
         WHERE recipient.mail = mail.id ORDER BY position) AS people"""
 RECORD_BY_ID = f"""
@@ -150,7 +150,7 @@ def _record(row: Row, **history: Any) -> Record:
     """`history` is what a list leaves out: attempts and events."""
     mail_id, status, address, name, subject, *rest = row.values()
     people = tuple(_recipient(each, status) for each in row["people"])
-    return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:6], **history)
+    return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:7], **history)
 
 
 def _recipient(row: Sequence[Any], mail_status: str) -> Recipient:

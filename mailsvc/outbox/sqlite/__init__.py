@@ -13,8 +13,8 @@ import orjson
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Mail, Record, Resolution, Status
-from ..base import Added, Addition, Beginning, Extent, News, Page, Settlement
-from . import accept, copying, deliver, keys, reads
+from ..base import Added, Addition, Beginning, Erasure, Extent, News, Page, Settlement
+from . import accept, copying, deliver, keys, reads, retention
 from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
@@ -148,6 +148,18 @@ class SqliteOutbox:
         if not more:
             await self._engine.checkpoint(quiet=True)
         return more
+
+    async def forget(self, now: float, bodies_before: float, mails_before: float) -> bool:
+        """See Outbox."""
+        limits = retention.Limits(now, bodies_before, mails_before)
+        return _only(await self._engine.write(retention.forget, [limits], durable=False))
+
+    async def erase(self, address: str, now: float) -> Erasure:
+        """See Outbox. Nothing of it stays in the log either, unless another program reads in it just now."""
+        done = _only(await self._engine.write(retention.erase, [retention.Person(address, now)]))
+        if not done.erased:
+            await self._engine.checkpoint(clean=True)
+        return done
 
     async def close(self) -> None:
         """See Outbox."""

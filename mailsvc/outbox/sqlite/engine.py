@@ -36,11 +36,12 @@ class Transaction:
     connection: sqlite3.Connection
     moved: Counter[Status]
 
-    def move(self, old: Status | None, new: Status) -> None:
-        """Note that a mail went from one status to another; None for a new mail."""
+    def move(self, old: Status | None, new: Status | None) -> None:
+        """Note that a mail went from one status to another; None for a mail that is new, or deleted."""
         if old is not None:
             self.moved[old] -= 1
-        self.moved[new] += 1
+        if new is not None:
+            self.moved[new] += 1
 
 
 # A work function runs in the connection's thread and gives a result for each row. It may be run again after a
@@ -115,9 +116,12 @@ class Engine:
         await self._commits(_Job(run, durable))
         return results
 
-    async def checkpoint(self, *, quiet: bool = False) -> None:
-        """Copy the log into the database file. In a quiet moment, give most of its room on the disk back, too."""
-        await self.run(lambda connection: self._log.checkpoint(connection, quiet=quiet))
+    async def checkpoint(self, *, quiet: bool = False, clean: bool = False) -> None:
+        """Copy the log into the database file. In a quiet moment, give most of its room on the disk back, too.
+
+        `clean`: nothing of it stays.
+        """
+        await self.run(lambda connection: self._log.checkpoint(connection, quiet=quiet, clean=clean))
 
     async def close(self) -> None:
         """Finish the writes that wait, then close the connection. May be called again."""

@@ -21,7 +21,7 @@ FROM mail LEFT JOIN body ON body.mail = mail.number
 MAIL_BY_ID = f"{SELECT_MAIL} WHERE mail.id = ?"
 
 RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at,
-    mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error"""
+    mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at"""
 RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
 
 NUMBER = "SELECT number FROM mail WHERE id = ?"

@@ -42,10 +42,10 @@ class WriteAheadLog:
         self._pages += max(7 + changes // 8, (size - self._bytes) // PAGE_SIZE)
         self._bytes = size
 
-    def checkpoint(self, connection: sqlite3.Connection, *, quiet: bool) -> None:
-        """Copy the log into the database file; cut it if it is too long for this moment."""
+    def checkpoint(self, connection: sqlite3.Connection, *, quiet: bool, clean: bool = False) -> None:
+        """Copy the log into the database file; cut it if it is too long for this moment, or if it is to be `clean`."""
         self._pages = 0
-        if self._file.log_bytes() > (KEEP if quiet else CUT):
+        if clean or self._file.log_bytes() > (KEEP if quiet else CUT):
             self._cut(connection)
         else:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -1,0 +1,109 @@
+"""What is forgotten: bodies and mails that are old, and a recipient who wants to be. Never a mail that is not final."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...model import Status
+from ..base import ERASED_ADDRESS, ERASED_SUBJECT, Erasure
+from .engine import Transaction
+from .reads import json_array
+
+STEP = 200  # mails at a time, so that nobody waits long
+
+FINAL = "status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')"
+OLD_BODIES = f"""
+SELECT number FROM mail WHERE erased_at IS NULL AND {FINAL} AND updated_at < ? ORDER BY updated_at LIMIT ?
+"""  # noqa: S608 - a constant
+OLD_MAILS = "SELECT number FROM mail WHERE erased_at IS NOT NULL AND updated_at < ? ORDER BY updated_at LIMIT ?"
+# CROSS JOIN: from the recipients to their mails, never the other way round.
+TO = "FROM recipient CROSS JOIN mail ON mail.number = recipient.mail WHERE recipient.address = ?"
+MAILS_TO = f"SELECT DISTINCT mail.number {TO} AND mail.{FINAL} LIMIT ?"
+WAITING_TO = f"SELECT count(DISTINCT mail.number) {TO} AND NOT mail.{FINAL}"
+
+THESE = "IN (SELECT value FROM json_each(?))"
+DELETE_BODIES = f"DELETE FROM body WHERE mail {THESE}"  # noqa: S608 - a constant
+MARK_ERASED = f"UPDATE mail SET erased_at = coalesce(erased_at, ?) WHERE number {THESE}"  # noqa: S608 - a constant
+DELETE_MAILS = f"DELETE FROM mail WHERE number {THESE} RETURNING status"  # noqa: S608 - a constant
+HIDE_SUBJECTS = f"UPDATE mail SET subject = ?, error = NULL WHERE number {THESE}"  # noqa: S608 - a constant
+HIDE_RECIPIENT = f"UPDATE recipient SET address = ?, name = '' WHERE mail {THESE} AND address = ?"  # noqa: S608
+HIDE_WORDS = f"UPDATE attempt SET detail = NULL WHERE mail {THESE}"  # noqa: S608 - a constant
+HIDE_EVENTS = f"""
+UPDATE event SET detail = NULL, recipient = iif(recipient = ? COLLATE NOCASE, ?, recipient) WHERE mail {THESE}
+"""  # noqa: S608 - a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bodies and mails of before these times go, as of `now`."""
+
+    now: float
+    bodies_before: float
+    mails_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The recipient who is erased `now`."""
+
+    address: str
+    now: float
+
+
+def forget(transaction: Transaction, limits: Sequence[Limits]) -> list[bool | Exception]:
+    """Erase some old bodies and delete some old mails; True if there may be more."""
+    with _shredding(transaction.connection):
+        return [_forget(transaction, each) for each in limits]
+
+
+def _forget(transaction: Transaction, limits: Limits) -> bool:
+    connection = transaction.connection
+    bodies = _numbers(connection, OLD_BODIES, limits.bodies_before, STEP)
+    _erase_bodies(connection, bodies, limits.now)
+    mails = _numbers(connection, OLD_MAILS, limits.mails_before, STEP)
+    for (status,) in connection.execute(DELETE_MAILS, (json_array(mails),)).fetchall():
+        transaction.move(Status(status), None)
+    return STEP in (len(bodies), len(mails))
+
+
+def erase(transaction: Transaction, people: Sequence[Person]) -> list[Erasure | Exception]:
+    """Erase some mails of recipients."""
+    with _shredding(transaction.connection):
+        return [_erase(transaction.connection, person) for person in people]
+
+
+def _erase(connection: sqlite3.Connection, person: Person) -> Erasure:
+    address = person.address
+    numbers = _numbers(connection, MAILS_TO, address, STEP)
+    these = json_array(numbers)
+    _erase_bodies(connection, numbers, person.now)
+    connection.execute(HIDE_SUBJECTS, (ERASED_SUBJECT, these))
+    connection.execute(HIDE_RECIPIENT, (ERASED_ADDRESS, these, address))
+    connection.execute(HIDE_WORDS, (these,))
+    connection.execute(HIDE_EVENTS, (address, ERASED_ADDRESS, these))
+    (waiting,) = connection.execute(WAITING_TO, (address,)).fetchone()
+    return Erasure(len(numbers), waiting)
+
+
+def _erase_bodies(connection: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
+    these = json_array(numbers)
+    connection.execute(DELETE_BODIES, (these,))
+    connection.execute(MARK_ERASED, (now, these))
+
+
+def _numbers(connection: sqlite3.Connection, sql: str, *values: object) -> list[int]:
+    return [number for (number,) in connection.execute(sql, values)]
+
+
+@contextmanager
+def _shredding(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is deleted is written over with zeros; as a rule SQLite leaves it where it was until the room is used."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {before}")
