@@ -1,9 +1,14 @@
 #!/bin/sh
-# The programs that tests drive and that pip cannot bring: a browser, and strace for the count of disk writes.
+# The programs that tests drive and that pip cannot bring: a browser, strace for the count of disk writes, PostgreSQL.
 # Installs them with the system's package manager where that is allowed. Says loudly what is missing; under CI that is
 # a failure.
 missing=""
-have() { command -v "$1" >/dev/null 2>&1; }
+have() { # a program in the path, or a pattern of its place
+    case "$1" in
+        /*) ls $1 >/dev/null 2>&1 ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
 
 need() { # need PROGRAM PACKAGE WHAT-FOR
     have "$1" && return
@@ -17,6 +22,7 @@ need() { # need PROGRAM PACKAGE WHAT-FOR
 
 need chromium chromium "browser tests"
 need strace strace "disk tests"
+need "/usr/lib/postgresql/*/bin/initdb" postgresql "tests on PostgreSQL"
 
 if [ -n "$missing" ]; then
     echo "NOT TESTED COMPLETELY: missing$missing. On Debian and Ubuntu: sudo apt-get install$missing" >&2
