@@ -136,9 +136,9 @@ class Service:
             return []
         return await self._outbox.list(page)
 
-    async def resolve(self, id: str, decision: Decision) -> Record:  # noqa: A002 - the field's own name
+    async def resolve(self, id: str, decision: Decision, owner: str | None = None) -> Record:  # noqa: A002 - as above
         """Do with a mail in doubt what a person says. Raises NotFound, and Conflict when it is not in doubt (now)."""
-        row = decided(await self.get(id), decision, time.time())
+        row = decided(await self.get(id, owner), decision, time.time())
         (applied,) = await self._outbox.settle([row])
         if isinstance(applied, Exception):
             raise applied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..access import Scope
 from ..decision import Decision
 from ..errors import Conflict
 from .base import Handler
@@ -17,6 +18,7 @@ class Resolve(Handler):
     """`/email/<id>/resolve`."""
 
     summary = "Say what to do with a mail in doubt"
+    changes = Scope.SEND
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
         "properties": {"as": {"enum": [decision.value for decision in Decision]}},
@@ -33,7 +35,7 @@ class Resolve(Handler):
         decision = _decision(given)
         mail_id = known_id(mail_id)
         try:
-            record = await self.service.resolve(mail_id, decision)
+            record = await self.service.resolve(mail_id, decision, self.key.sees)
         except Conflict:
             if not self.wants_html:
                 raise

@@ -1,5 +1,6 @@
 """Doubt in the real process: a provider that knows repeated requests, a person who decides, what the record says."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.process import FORM, Mailsvc, run
+from tests.e2e.test_keys import FIRST, bearer, made, send
 from tests.e2e.test_session import HTML, KEY, logged_in
 from tests.fakes import FakeProvider
 
@@ -228,3 +230,24 @@ async def test_a_decision_needs_the_key_or_a_form_of_the_page(tmp_path: Path) ->
 
     assert (bare, forged) == (401, 403)
     assert (status, headers["Location"]) == (303, f"/mail/{body['id']}")
+
+
+async def test_a_key_decides_about_its_own_mails_alone(tmp_path: Path) -> None:
+    async with FakeProvider() as resend, FakeProvider() as sendgrid:
+        sendgrid.fault("hang")
+        settings = keyed(resend, sendgrid, SENDGRID_SCORE="95", MAILSVC_API_KEY=FIRST)
+        async with Mailsvc(tmp_path, **settings) as service:
+            own, other, reader = [(await made(service, name, scopes=[name]))[0] for name in ("send", "send", "read")]
+            _, _, body = await send(service, own, on_uncertain="hold")
+            path, how = f"/email/{body['id']}/resolve", {"json": {"as": "failed"}}
+            while (await service.call("GET", f"/email/{body['id']}", headers=bearer(FIRST)))[2][
+                "status"
+            ] != "uncertain":
+                await asyncio.sleep(0.05)
+            found = [await service.call("POST", path, headers=bearer(key), **how) for key in (reader, other, own)]
+
+    assert [(status, answer.get("code", answer["status"])) for status, _, answer in found] == [
+        (403, "forbidden"),
+        (404, "not_found"),
+        (200, "failed"),
+    ]
