@@ -44,8 +44,7 @@ SELECT DISTINCT mail FROM recipient WHERE lower(address) = lower(${}::text COLLA
 """
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
 DOUBTS = """
-SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
-GROUP BY provider, resolved
+SELECT provider, resolved, count(*) FROM attempt WHERE in_doubt GROUP BY provider, resolved
 """
 
 EXTENT = """
