@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from types import SimpleNamespace
 from typing import Any, Self
 from zlib import crc32
@@ -18,6 +19,7 @@ TIMEOUT = 10.0  # seconds for an answer
 PAUSE = 0.02  # seconds before a request is repeated
 LONG = "A long mail, so that it takes more than one packet. " * 1500
 SETTLE_WITHIN = 90.0  # seconds
+_DOUBTS = re.compile(r"^mailsvc_doubts\{.*\} (\S+)$", re.MULTILINE)
 
 
 class Clients:
@@ -68,6 +70,12 @@ class Clients:
             waiting = [mail_id for mail_id in waiting if _moves(found[mail_id])]
             await asyncio.sleep(PAUSE if waiting else 0)
         return found
+
+    async def doubts(self) -> int:
+        """How many attempts the metrics say were ever in doubt."""
+        async with self._http.get(f"{self._process.url}/metrics") as answer:
+            counted = _DOUBTS.findall(await answer.text())
+        return int(sum(map(float, counted)))
 
     async def _mail(self, mail_id: str) -> dict[str, Any] | None:
         while True:

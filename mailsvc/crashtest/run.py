@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .clients import Clients
-from .invariants import Evidence, Findings, examine
+from .invariants import Evidence, Findings, doubtful, examine
 from .process import Process
 from .provider import LoopbackProvider
 from .storage import scratch
@@ -191,6 +191,9 @@ class Scene:
     async def finish(self) -> None:
         """No more kills: wait until nothing moves, keep what is known of each mail, end the process in peace."""
         self._mails = await self._clients.mails()
+        counted, shown = await self._clients.doubts(), sum(map(doubtful, self._mails.values()))
+        if counted != shown:
+            self.faults.append(f"G3: /metrics counts {counted} attempts in doubt, the mails show {shown}")
         code = await self._process.stop()
         if code != 0:
             self.faults.append(f"SIGTERM ended the process with exit code {code}")
