@@ -15,8 +15,9 @@ from .server import ANSWER, CONNECT
 CHANNEL = "mailsvc"
 APART = 0.1  # seconds between two rings, however much there is to say
 PAUSE = 1.0  # seconds between two tries to connect
+NAME = {"application_name": "mailsvc bell"}
 # PostgreSQL lets those who ring commit one after the other. So no mail's commit rings itself, and a ring is not synced.
-SETTINGS = {"application_name": "mailsvc bell", "synchronous_commit": "off"}
+CARELESS = "SET synchronous_commit = off"
 RING = "SELECT pg_notify($1, topic) FROM unnest($2::text[]) AS topic"
 
 log = structlog.get_logger("mailsvc.outbox")
@@ -53,7 +54,7 @@ class Bell:
         while True:
             try:
                 connection = await asyncpg.connect(
-                    self._url, timeout=CONNECT, command_timeout=ANSWER, server_settings=SETTINGS
+                    self._url, timeout=CONNECT, command_timeout=ANSWER, server_settings=NAME
                 )
             except Exception as error:
                 log.debug("bell_waits", error=type(error).__name__)
@@ -66,6 +67,7 @@ class Bell:
         """Until the connection ends."""
         try:
             own = connection.get_server_pid()
+            await connection.execute(CARELESS)
             await connection.add_listener(CHANNEL, lambda _, pid, __, word: self._hear(word) if pid != own else None)
             connection.add_termination_listener(lambda _: self._to_ring.set())
             for missed in News:

@@ -26,8 +26,8 @@ CERTAIN = 5.0  # seconds to find out whether a statement whose connection was cu
 PAUSE = 0.1  # seconds between two tries of that
 TRIES = 3  # of a statement that got into the way of another one
 
+# Set once for each connection, and not when it is opened: poolers refuse what they do not know then.
 SETTINGS = {
-    "application_name": "mailsvc",
     "search_path": "mailsvc",
     "statement_timeout": f"{STATEMENT * 1000:.0f}",
     "lock_timeout": f"{STATEMENT * 500:.0f}",
@@ -40,7 +40,11 @@ SETTINGS = {
     "enable_mergejoin": "off",
 }
 # Whatever the database or the user is set to: accepted means durable. More than `on` is left as it is.
-DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+SET_UP = """
+SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given (name, value)
+UNION ALL
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 
 class Server:
@@ -65,8 +69,8 @@ class Server:
             timeout=CONNECT,
             command_timeout=ANSWER,
             max_cached_statement_lifetime=0,
-            server_settings=SETTINGS,
-            init=_make_durable,
+            server_settings={"application_name": "mailsvc"},
+            init=_set_up,
             reset=_leave,
         )
         return cls(pool, clock, patience)
@@ -166,8 +170,8 @@ class Server:
             await asyncio.sleep(PAUSE)
 
 
-async def _make_durable(connection: asyncpg.Connection) -> None:
-    await connection.execute(DURABLE)
+async def _set_up(connection: asyncpg.Connection) -> None:
+    await connection.fetch(SET_UP, [*SETTINGS], [*SETTINGS.values()])
 
 
 async def _leave(_: asyncpg.Connection) -> None:
