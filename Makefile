@@ -8,10 +8,10 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench crashtest format system lock clean
+.PHONY: help run test check bench crashtest deploy-check format system lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN) ## install what is needed into .venv and serve on http://127.0.0.1:8080
 	@$(BIN)/python -m mailsvc serve
@@ -29,6 +29,9 @@ bench: $(DEV) ## the benchmarks: ratios within one run; JSON to the file named b
 
 crashtest: $(RUN) ## kill the service 200 times and count what became of every mail; minutes
 	@$(BIN)/python -m mailsvc crashtest --cycles 200
+
+deploy-check: $(DEV) system ## the files in deploy/ by their own tools, and nginx with TLS before the real process
+	@$(BIN)/python -m pytest tests/deploy
 
 format: $(DEV) ## put the code into shape
 	@$(BIN)/ruff check --fix .
