@@ -28,7 +28,7 @@ from tests.providers.cases import (
     response,
 )
 
-UNTOUCHED = {Outcome.REFUSED, Outcome.RECIPIENT_REFUSED, Outcome.SENDER_REFUSED}
+UNHEALTHY = {Outcome.DOWN, Outcome.UNANSWERED}
 
 
 @every
@@ -60,6 +60,10 @@ def test_a_secret_that_the_provider_repeats_is_masked(name: str, status: int) ->
                 {"errors": [{"message": words, "field": words}]},
                 {"status": "error", "name": "Invalid_Key", "message": words},
                 {"message": words, "error": words},
+                {"code": words, "message": words, "ErrorCode": 300, "Message": words, "__type": words},
+                {"message": f"Queued {words}", "id": words, "messageId": words, "MessageID": words, "MessageId": words},
+                {"results": {"total_accepted_recipients": 1, "total_rejected_recipients": 1, "id": words}},
+                {"warnings": [{"type": words, "recipients": [{"email": MESSAGE.to[0].address, "reasons": [words]}]}]},
                 [{"email": words, "status": "rejected", "reject_reason": words, "_id": words}],
                 words,
             ):
@@ -95,7 +99,7 @@ def test_a_broken_server_is_down(name: str, status: int, body: bytes) -> None:
 
 
 @every_http
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 415, 422, 451])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 406, 409, 410, 415, 422, 451])
 @pytest.mark.parametrize(
     "body", [b"", b"<html>proxy</html>", b"[]", b"null", b'"no"', b'{"a":1}', b"\xff", b'{"errors":']
 )
@@ -112,6 +116,12 @@ def test_too_many_requests_is_a_rate_limit_whoever_says_it(name: str, body: byte
     result = provider(name).read(response(429, body, retry_after="12"), MESSAGE)
 
     assert (result.outcome, result.retry_after) == (Outcome.RATE_LIMITED, 12)
+
+
+@every_http
+@pytest.mark.parametrize("body", [b"", b"<html>413 Request Entity Too Large</html>", b"{}"])
+def test_a_mail_that_is_too_large_is_refused_whoever_says_it(name: str, body: bytes) -> None:
+    assert provider(name).read(response(413, body), MESSAGE).outcome is Outcome.REFUSED
 
 
 @every_http
@@ -140,15 +150,14 @@ def test_a_status_that_does_not_exist_is_no_answer(name: str, status: int) -> No
 
 
 @every_http
-def test_a_refused_mail_never_touches_the_provider(name: str) -> None:
-    refused = [
-        case
-        for case in cases(name)
-        if isinstance(case.answer, Response) and case.answer.status in (400, 413, 422) and "_URL" not in case.words
-    ]
+def test_a_refused_mail_costs_the_provider_no_health(name: str) -> None:
+    found = provider(name)
+    answers = [case.answer for case in cases(name) if "_URL" not in case.words]
+    refused = [answer for answer in answers if isinstance(answer, Response) and answer.status in (400, 413, 422)]
+    results = [found.read(answer, MESSAGE) for answer in refused]
 
-    assert refused
-    assert {case.outcome for case in refused} <= UNTOUCHED
+    assert Outcome.REFUSED in {result.outcome for result in results}
+    assert not [result for result in results if result.outcome in UNHEALTHY and not result.key_taken]
 
 
 @every
@@ -161,13 +170,19 @@ def test_only_acceptance_has_left_out_recipients_and_can_be_stuck(name: str) -> 
     assert all(set(result.refused) <= addresses for result in results)
 
 
+# What answers are made of.
+WORDS = [
+    *("errors", "message", "status", "name", "code", "email", "_id", "id", "field", "reject_reason", "description"),
+    *("type", "__type", "ErrorCode", "Message", "MessageID", "MessageId", "messageId", "messageIds"),
+    *("warnings", "recipients", "reasons", "results", "rcpt_to_errors"),
+    *("total_accepted_recipients", "total_rejected_recipients"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 600) | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["errors", "message", "status", "name", "code", "email", "_id", "field", "reject_reason"])
-            | st.text(max_size=5),
+            st.sampled_from(WORDS) | st.text(max_size=5),
             inner,
             max_size=5,
         )
@@ -178,11 +193,19 @@ STATUSES = st.sampled_from([200, 201, 202, 204, 302, 400, 401, 402, 403, 404, 40
 
 
 @every_http
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(STATUSES, JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50), st.booleans(), st.text())
 def test_no_answer_makes_a_provider_stumble(name: str, status: int, body: bytes, complete: bool, header: str) -> None:
     found = provider(name)
-    headers = {"retry-after": header, "x-message-id": header, "x-ratelimit-reset": header}
+    names = (
+        "retry-after",
+        "x-message-id",
+        "x-ratelimit-reset",
+        "x-amzn-errortype",
+        "x-apiquota-reset",
+        "x-send-paused",
+    )
+    headers = dict.fromkeys(names, header)
     result = found.read(Response(status, headers, body, AT, complete), MESSAGE)
 
     check_safe(found, result)

@@ -2,7 +2,9 @@
 
 import email
 import json
+import re
 from dataclasses import asdict, replace
+from email.header import decode_header, make_header
 from email.policy import default
 from pathlib import Path
 
@@ -42,14 +44,28 @@ FILES = [
 
 
 def text_of(request: Request) -> str:
-    """Everything a request says, decoded."""
+    """Everything a request says, and the same with encoded words decoded."""
     if isinstance(request, HttpRequest):
-        return json.dumps(json.loads(request.body), ensure_ascii=False)
+        said = _form_text(request) or json.dumps(json.loads(request.body), ensure_ascii=False)
+        return said + "\n" + re.sub(r"=\?utf-8\?[bq]\?[^? ]*\?=", lambda word: _decoded(word[0]), said)
     assert isinstance(request, SmtpRequest)
     mail = email.message_from_bytes(request.data, policy=default)
     parts = [part.get_content() for part in mail.walk() if not part.is_multipart()]
     people = [person.display_name for header in ("From", "To") for person in mail[header].addresses]
     return "\n".join([str(mail["Subject"]), *people, *parts, request.data.decode()])
+
+
+def _form_text(request: HttpRequest) -> str:
+    """The values of a form; empty if it is none."""
+    kind = request.headers["Content-Type"]
+    if not kind.startswith("multipart/form-data"):
+        return ""
+    parts = email.message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body).get_payload()
+    return "\n".join(part.get_payload(decode=True).decode() for part in parts)
+
+
+def _decoded(word: str) -> str:
+    return str(make_header(decode_header(word)))
 
 
 # The folder.

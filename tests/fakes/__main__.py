@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     steps = "\n".join(f"  {step:9} {text}" for step, text in STEPS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.fakes",
-        description="A fake e-mail provider on 127.0.0.1: SendGrid, Mandrill, Resend on one port. Accepts everything.",
+        description="A fake of every e-mail provider on one port of 127.0.0.1. Accepts everything.",
         epilog=f"{EPILOG}\nkinds of faults:\n{kinds}\n\nsteps (`at`):\n{steps}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

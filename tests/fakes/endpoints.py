@@ -6,12 +6,18 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-JSON = {"Content-Type": "application/json"}
+from .brevo import Brevo
+from .endpoint import JSON, Endpoint, Reply, Seen
+from .mailersend import MailerSend
+from .mailgun import Mailgun
+from .postmark import Postmark
+from .ses import Ses
+from .sparkpost import SparkPost
+
 SENDGRID_WORDS = {
     400: "Bad Request",
     401: "The provided authorization grant is invalid, expired, or revoked",
@@ -35,50 +41,6 @@ RESEND_NAMES = {
     422: "missing_required_field",
     429: "rate_limit_exceeded",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an endpoint makes of a request. `replayed`: the mail was taken before, with the same `key`."""
-
-    reply: Reply
-    mail_id: str | None = None
-    key: str | None = None
-    replayed: bool = False
-
-
-class Endpoint:
-    """One provider. `key` is the API key that is good; None: any."""
-
-    name: str
-    path: re.Pattern[str]
-
-    def __init__(self, key: str | None = None) -> None:
-        self.key = key
-
-    def good_key(self, key: object) -> bool:
-        return isinstance(key, str) and bool(key) and self.key in (None, key)
-
-    def see(self, headers: Mapping[str, str], document: Any) -> Seen:
-        """Answer a request; `document` is its JSON body, None if it is none."""
-        raise NotImplementedError
-
-    def error(self, status: int) -> Reply:
-        """The provider's own words for a status."""
-        raise NotImplementedError
-
-    def conflict(self, name: str) -> Reply:
-        """What it says about an idempotency key, if it knows such keys."""
-        raise NotImplementedError
 
 
 class SendGrid(Endpoint):
@@ -169,4 +131,14 @@ class Resend(Endpoint):
         return Reply(status, JSON, orjson.dumps({"statusCode": status, "name": name, "message": f"this is {name}"}))
 
 
-ENDPOINTS: tuple[type[Endpoint], ...] = (SendGrid, Mandrill, Resend)
+ENDPOINTS: tuple[type[Endpoint], ...] = (
+    SendGrid,
+    Mandrill,
+    Mailgun,
+    Postmark,
+    Resend,
+    Brevo,
+    SparkPost,
+    MailerSend,
+    Ses,
+)

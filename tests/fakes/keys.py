@@ -30,7 +30,7 @@ class Keys:
             return seen
         if kept[0] != _digest(body):
             return replace(seen, reply=endpoint.conflict("invalid_idempotent_request"))
-        return replace(kept[1], replayed=True)
+        return endpoint.replay(kept[1])
 
     def take(self, seen: Seen, body: bytes) -> None:
         """The mail was taken: from here on the same request gets the same answer."""

@@ -118,11 +118,7 @@ class FakeProvider:
             return Seen(Reply(404, JSON, b'{"message":"no such path"}'))
         if request.method != "POST":
             return Seen(endpoint.error(405))
-        try:
-            document = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            document = None
-        return self.keys.check(endpoint, endpoint.see(request.headers, document), request.body)
+        return self.keys.check(endpoint, endpoint.read(request), request.body)
 
     def note(self, provider: str | None, seen: Seen, body: bytes, answer: str, *, accepted: bool) -> None:
         digest = hashlib.sha256(body).hexdigest()

@@ -29,11 +29,7 @@ class Recorded(dict[str, str]):
 
 def settings() -> set[str]:
     """Every variable that the configuration reads."""
-    on = {
-        name: "smtp://127.0.0.1:25" if name == "SMTP_URL" else "x"
-        for kind in all_providers().values()
-        for name in kind.env
-    }
+    on = {name: kind.example.get(name, "x") for kind in all_providers().values() for name in kind.env}
     environ = Recorded(MAILSVC_FROM="a@b.co", **on)
     Config.from_environ(environ)
     capture = Recorded(MAILSVC_CAPTURE="1", DYNO="x", MAILSVC_EPHEMERAL="1", MAILSVC_API_KEY="k" * 32)

@@ -1,0 +1,135 @@
+"""MailerSend.
+
+https://developers.mailersend.com/api/v1/email.html
+https://developers.mailersend.com/general.html
+Success is a 202 without a body, with the id in a header; a JSON body tells which recipients are on a suppression list.
+Headers of our own are for its largest plan only, so the mail's id is a tag, and there is no Message-ID of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..address import Mailbox
+from ..model import Message, Outcome
+from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+
+_STATUSES = {401: Outcome.UNAUTHORIZED, **dict.fromkeys((404, 405, 421), Outcome.DOWN), 429: Outcome.RATE_LIMITED}
+_UNVERIFIED = re.compile(r"from\.email\b.*\bverified", re.IGNORECASE | re.DOTALL)
+_HELD = re.compile(r"suspend|paused|under review|not approved|blocked|disabled|restricted", re.IGNORECASE)
+
+
+class MailerSend(HttpProvider):
+    """MailerSend: 202. An account whose sending is paused takes mail all the same, and says so in a header."""
+
+    name = "mailersend"
+    rank = 80
+    env = ("MAILERSEND_API_KEY",)
+    shapes = {"MAILERSEND_API_KEY": (r"mlsn\.[0-9a-f]{64}", "mlsn. and 64 digits")}  # noqa: RUF012 - see the base
+    default_url = "https://api.mailersend.com"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._headers = {
+            "Authorization": f"Bearer {settings.values['MAILERSEND_API_KEY']}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+
+    def request(self, message: Message) -> HttpRequest:
+        """One request for all recipients."""
+        body = {
+            "from": _person(message.sender),
+            "to": [_person(mailbox) for mailbox in message.to],
+            "subject": message.subject,
+            **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
+            "tags": [message.id],
+        }
+        return HttpRequest(f"{self.url}/v1/email", self._headers, orjson.dumps(body))
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """202 with an id is acceptance; without one it is, when there is nothing in the body."""
+        identifier = response.headers.get("x-message-id")
+        warnings = _warnings(response.body)
+        if response.status != 202 or (warnings is None and response.body.strip() and not identifier):
+            return self.undocumented(response)
+        left_out = _suppressed(warnings or [], message)
+        words = ": ".join([*(str(warning["type"]) for warning in warnings or []), *dict.fromkeys(left_out.values())])
+        if not identifier and any(warning["type"] == "ALL_SUPPRESSED" for warning in warnings or []):
+            return Result(Outcome.RECIPIENT_REFUSED, describe(202, words))
+        stuck = response.headers.get("x-send-paused", "").strip().lower() == "true"
+        return Result(
+            Outcome.ACCEPTED,
+            describe(202, "sending is paused" if stuck else words),
+            provider_message_id=identifier,
+            refused=left_out,
+            stuck=stuck,
+        )
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """A text, and perhaps faults by field. A used-up quota is a 429 like any other, but for a header."""
+        document = from_json(response.body)
+        if response.status == 429 and response.headers.get("x-apiquota-remaining", "").strip() == "0":
+            wait = retry_after(response, "x-apiquota-reset")
+            return Result(Outcome.QUOTA, describe(429, _words(document) or "the quota is used up"), retry_after=wait)
+        words = _words(document)
+        if words is None:
+            return self.foreign(response)
+        detail, outcome = describe(response.status, words), _STATUSES.get(response.status, Outcome.REFUSED)
+        if outcome is Outcome.RATE_LIMITED:
+            return self.throttled(response, detail)
+        if outcome is Outcome.DOWN:
+            detail += f"; check {self.url_setting}"
+        if response.status == 403:
+            outcome = Outcome.SUSPENDED if _HELD.search(words) else Outcome.UNAUTHORIZED
+        if response.status == 422 and _UNVERIFIED.search(words):
+            outcome = Outcome.SENDER_REFUSED
+        return Result(outcome, detail, retry_after=retry_after(response))
+
+
+def _person(mailbox: Mailbox) -> dict[str, str]:
+    person = {"email": mailbox.address}
+    return {**person, "name": mailbox.name} if mailbox.name else person
+
+
+def _warnings(body: bytes) -> list[Mapping[str, Any]] | None:
+    """The warnings of a 202; None if the body is not a documented one."""
+    document = from_json(body)
+    found = document.get("warnings") if isinstance(document, dict) else None
+    if not isinstance(found, list) or not found:
+        return None
+    known = all(isinstance(warning, dict) and isinstance(warning.get("type"), str) for warning in found)
+    return found if known else None
+
+
+def _suppressed(warnings: list[Mapping[str, Any]], message: Message) -> dict[str, str]:
+    """The recipients on a suppression list, and why."""
+    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.to}
+    found = {}
+    for warning in warnings:
+        recipients = warning.get("recipients")
+        for recipient in recipients if isinstance(recipients, list) else []:
+            address = recipient.get("email") if isinstance(recipient, dict) else None
+            if isinstance(address, str) and address.lower() in spelling:
+                found[spelling[address.lower()]] = _reason(recipient)
+    return found
+
+
+def _reason(recipient: Mapping[str, Any]) -> str:
+    reasons = recipient.get("reasons") or recipient.get("reason")
+    words = ", ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons or "")
+    return f"suppressed: {words}" if words else "suppressed"
+
+
+def _words(document: object) -> str | None:
+    """The message and the faults by field: `message (field: fault; …)`. None if the body is not MailerSend's."""
+    if not isinstance(document, dict) or not isinstance(document.get("message"), str):
+        return None
+    errors = document.get("errors")
+    faults = errors.items() if isinstance(errors, dict) else ()
+    told = [f"{field}: {' '.join(map(str, texts)) if isinstance(texts, list) else texts}" for field, texts in faults]
+    return f"{document['message']} ({'; '.join(told)})" if told else str(document["message"])

@@ -1,0 +1,134 @@
+"""Mailgun.
+
+https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages/post-v3--domain-name--messages
+Errors have a text and no code. A wrong region looks like a wrong key (401) or an unknown domain (404), and a wrong path
+like success: a 200 that greets from the "Mailgun Magnificent API".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+
+from ..model import Message, Outcome
+from .base import RATE_PAUSE, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*")
+_ABOUT_RECIPIENT = re.compile(r"\bto'? parameter is not", re.IGNORECASE)
+_TRY_AGAIN = re.compile(r"try again (?:after|in) (\d{1,6}) second", re.IGNORECASE)
+_UNVERIFIED = re.compile(r"\b(unverified|not verified)\b", re.IGNORECASE)
+_STATUSES = {401: Outcome.UNAUTHORIZED, 402: Outcome.QUOTA, 405: Outcome.DOWN, 406: Outcome.DOWN}
+
+
+class Mailgun(HttpProvider):
+    """Mailgun: one bad address fails the whole request; a suppressed one is accepted, and only a report tells."""
+
+    name = "mailgun"
+    rank = 30
+    env = ("MAILGUN_API_KEY", "MAILGUN_DOMAIN")
+    example = {"MAILGUN_DOMAIN": "mg.example.com"}  # noqa: RUF012 - a ClassVar of the base
+    shapes = {  # noqa: RUF012 - a ClassVar of the base
+        "MAILGUN_API_KEY": (
+            r"(key-)?[0-9a-f]{32}(-[0-9a-f]{8}){0,2}",
+            "32 hexadecimal digits, perhaps with key- before",
+        )
+    }
+    default_url = "https://api.mailgun.net"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._login = b64encode(f"api:{settings.values['MAILGUN_API_KEY']}".encode()).decode()
+
+    @classmethod
+    def faults(cls, settings: Settings) -> list[str]:
+        """Also whether MAILGUN_DOMAIN is a domain: a slash in it would lead to another path, and to a 200."""
+        if _DOMAIN.fullmatch(settings.values["MAILGUN_DOMAIN"]):
+            return super().faults(settings)
+        return [*super().faults(settings), "MAILGUN_DOMAIN must be a domain, such as mg.example.com"]
+
+    def secrets(self) -> tuple[str, ...]:
+        """The key, as it is and as it goes over the wire. The domain is none."""
+        return (self.settings.values["MAILGUN_API_KEY"], self._login)
+
+    def request(self, message: Message) -> HttpRequest:
+        """A form. Without `recipient-variables`, all recipients see each other and `%recipient.x%` stays as it is."""
+        fields = [
+            ("from", str(message.sender)),
+            *[("to", str(mailbox)) for mailbox in message.to],
+            ("subject", message.subject),
+            *[(kind, value) for kind, value in (("text", message.text), ("html", message.html)) if value],
+            ("h:Message-Id", message.message_id),
+            ("v:mailsvc_id", message.id),
+        ]
+        # Nobody who writes a mail knows its id yet, so the boundary cannot stand in it.
+        boundary = hashlib.sha256(message.id.encode()).hexdigest()[:40]
+        headers = {"Authorization": f"Basic {self._login}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        url = f"{self.url}/v3/{self.settings.values['MAILGUN_DOMAIN']}/messages"
+        return HttpRequest(url, headers, _form(boundary, fields))
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """A 200 whose message begins with "Queued". The id is a Message-ID; reports and logs have it without `<>`."""
+        document = from_json(response.body)
+        if response.body.lstrip().startswith(b"<") or b"Mailgun Magnificent API" in response.body:
+            hint = f"not the API of Mailgun; check {self.url_setting} and MAILGUN_DOMAIN: "
+            return Result(Outcome.DOWN, hint + describe(response.status, response.body))
+        words = document.get("message") if isinstance(document, dict) else None
+        if response.status != 200 or not isinstance(words, str) or not words.startswith("Queued"):
+            return self.undocumented(response)
+        identifier = document.get("id")
+        identifier = identifier.strip("<>") if isinstance(identifier, str) else None
+        return Result(Outcome.ACCEPTED, describe(200, words), provider_message_id=identifier)
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """Status first, then the text."""
+        words = _words(response.body)
+        if words is None:
+            return self.foreign(response)
+        detail = describe(response.status, words)
+        if response.status == 429:
+            return _throttled(response, words, detail)
+        outcome = _outcome(response.status, words, message)
+        if response.status in (401, 404, 405, 406):
+            detail += f"; check MAILGUN_DOMAIN and {self.url_setting} (https://api.eu.mailgun.net in the EU)"
+        return Result(outcome, detail, retry_after=retry_after(response))
+
+
+def _form(boundary: str, fields: list[tuple[str, str]]) -> bytes:
+    """multipart/form-data (RFC 7578)."""
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+    ]
+    return "".join([*parts, f"--{boundary}--\r\n"]).encode()
+
+
+def _words(body: bytes) -> str | None:
+    """The text of an error; None if it is none of Mailgun's. A wrong key gets the bare word, in JSON or not."""
+    document = from_json(body)
+    if isinstance(document, dict):
+        words = document.get("message")
+        return words if isinstance(words, str) else None
+    bare = document if isinstance(document, str) else body.decode("utf-8", "replace")
+    return bare if bare.strip().lower() == "forbidden" else None
+
+
+def _outcome(status: int, words: str, message: Message) -> Outcome:
+    if status == 400:
+        # Nobody knows which of several it was, so the others are given a chance elsewhere.
+        alone = len(message.to) == 1 and _ABOUT_RECIPIENT.search(words)
+        return Outcome.RECIPIENT_REFUSED if alone else Outcome.REFUSED
+    if status == 403:
+        if words.strip().lower() == "forbidden":
+            return Outcome.UNAUTHORIZED
+        return Outcome.SENDER_REFUSED if _UNVERIFIED.search(words) else Outcome.SUSPENDED
+    if status == 404:
+        return Outcome.SENDER_REFUSED if "domain" in words.lower() else Outcome.DOWN
+    return _STATUSES.get(status, Outcome.REFUSED)
+
+
+def _throttled(response: Response, words: str, detail: str) -> Result:
+    """No header is documented; the text says how long."""
+    wait, said = retry_after(response), _TRY_AGAIN.search(words)
+    if wait is None:
+        wait = float(said[1]) if said else RATE_PAUSE
+    return Result(Outcome.RATE_LIMITED, detail, retry_after=wait)

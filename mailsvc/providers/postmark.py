@@ -1,0 +1,137 @@
+"""Postmark.
+
+https://postmarkapp.com/developer/api/email-api
+https://postmarkapp.com/developer/api/overview#error-codes
+Everything is told by `ErrorCode`, also inside of a 200. Which recipients were left out stands in a sentence only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..model import Message, Outcome
+from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+
+_OUTCOMES = {
+    10: Outcome.UNAUTHORIZED,
+    100: Outcome.DOWN,
+    300: Outcome.REFUSED,
+    **dict.fromkeys((400, 401), Outcome.SENDER_REFUSED),
+    **dict.fromkeys((402, 403, 409, 410, 411, 701), Outcome.REFUSED),
+    405: Outcome.QUOTA,
+    406: Outcome.RECIPIENT_REFUSED,
+    **dict.fromkeys((412, 413), Outcome.SUSPENDED),
+    **dict.fromkeys((1235, 1236), Outcome.UNAUTHORIZED),  # no such message stream on this server: a matter of settings
+}
+_HINTS = {
+    10: "; POSTMARK_SERVER_TOKEN must be the token of a server, not of the account",
+    1235: "; the server needs the message stream outbound",
+    1236: "; the server needs the message stream outbound",
+}
+# For a code that is not known. A 200 with a code is a refusal like any other.
+_STATUSES = {401: Outcome.UNAUTHORIZED, 403: Outcome.UNAUTHORIZED, 404: Outcome.DOWN, 429: Outcome.RATE_LIMITED}
+_BAD_RECIPIENT = re.compile(r"(Invalid|Error\s+parsing)\s+'(To|Cc|Bcc)'", re.IGNORECASE)
+_INACTIVE = re.compile(r"inactive addresses:\s*(.*?)\.?\s*(?:Inactive recipients|\Z)", re.IGNORECASE | re.DOTALL)
+
+
+class Postmark(HttpProvider):
+    """Postmark: 200 and code 0. It takes a mail for some recipients and leaves out those that bounced before."""
+
+    name = "postmark"
+    rank = 40
+    env = ("POSTMARK_SERVER_TOKEN",)
+    shapes = {  # noqa: RUF012 - a ClassVar of the base
+        "POSTMARK_SERVER_TOKEN": (r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|POSTMARK_API_TEST", "a UUID")
+    }
+    default_url = "https://api.postmarkapp.com"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._headers = {
+            "X-Postmark-Server-Token": settings.values["POSTMARK_SERVER_TOKEN"],
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+
+    def request(self, message: Message) -> HttpRequest:
+        """One request for all recipients. Without X-PM-KeepID the Message-ID would be replaced."""
+        body = {
+            "From": str(message.sender),
+            "To": ", ".join(str(mailbox) for mailbox in message.to),
+            "Subject": message.subject,
+            **{kind: value for kind, value in (("TextBody", message.text), ("HtmlBody", message.html)) if value},
+            "Headers": [
+                {"Name": "Message-ID", "Value": message.message_id},
+                {"Name": "X-PM-KeepID", "Value": "true"},
+            ],
+            "Metadata": {"mailsvc_id": message.id},
+            "MessageStream": "outbound",
+        }
+        return HttpRequest(f"{self.url}/email", self._headers, orjson.dumps(body))
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """Code 0, or none: it is missing when the delivery may be delayed."""
+        document = from_json(response.body)
+        if _is_error(document):
+            return self._error(response, document, message)
+        if response.status != 200 or not isinstance(document, dict) or document.get("ErrorCode", 0) != 0:
+            return self.undocumented(response)
+        identifier, words = document.get("MessageID"), document.get("Message")
+        if not isinstance(identifier, str) or not identifier:
+            return self.undocumented(response)
+        words = words if isinstance(words, str) else ""
+        left_out = dict.fromkeys(_inactive(words, message), "Postmark holds this address for inactive")
+        return Result(
+            Outcome.ACCEPTED,
+            describe(200, _without_recipients(words, message)),
+            provider_message_id=identifier,
+            refused=left_out,
+        )
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """An error by code."""
+        document = from_json(response.body)
+        return self._error(response, document, message) if _is_error(document) else self.foreign(response)
+
+    def failed(self, response: Response, message: Message) -> Result:
+        """Also here an error by code: the service is closed for maintenance with one."""
+        document = from_json(response.body)
+        return self._error(response, document, message) if _is_error(document) else super().failed(response, message)
+
+    def _error(self, response: Response, error: Mapping[str, Any], message: Message) -> Result:
+        code, words = error["ErrorCode"], error["Message"]
+        unknown = Outcome.DOWN if response.status >= 500 else Outcome.REFUSED
+        outcome = _OUTCOMES.get(code, _STATUSES.get(response.status, unknown))
+        if code == 300 and len(message.to) == 1 and _BAD_RECIPIENT.match(words):
+            outcome = Outcome.RECIPIENT_REFUSED  # of several, nobody says which: the others get a chance elsewhere
+        detail = describe(response.status, f"{code}: {_without_recipients(words, message)}") + _HINTS.get(code, "")
+        if outcome is Outcome.RATE_LIMITED:
+            return self.throttled(response, detail)
+        if outcome is Outcome.DOWN and response.status < 500 and code != 100:
+            detail += f"; check {self.url_setting}"
+        return Result(outcome, detail, retry_after=retry_after(response))
+
+
+def _is_error(document: object) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get("Message"), str):
+        return False
+    code = document.get("ErrorCode")
+    return isinstance(code, int) and code != 0
+
+
+def _inactive(words: str, message: Message) -> list[str]:
+    """The recipients that a sentence names as left out; Postmark writes them in lower case."""
+    found = _INACTIVE.search(words)
+    named = {address.strip().lower() for address in found[1].split(",")} if found else set()
+    return [mailbox.address for mailbox in message.to if mailbox.address.lower() in named]
+
+
+def _without_recipients(words: str, message: Message) -> str:
+    """The words without the addresses that the mail goes to."""
+    for mailbox in message.to:
+        words = re.sub(re.escape(mailbox.address), "…", words, flags=re.IGNORECASE)
+    return words

@@ -1,0 +1,148 @@
+"""SparkPost.
+
+https://developers.sparkpost.com/api/transmissions/
+A 200 can hold errors: what counts is how many recipients were taken. Unknown fields are ignored in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..model import Message, Outcome
+from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+
+_PAUSE = 5.0  # seconds; no header is documented, and 1 to 5 s are recommended
+_UNVERIFIED = "7001"
+_OVER_THE_LIMIT = frozenset({"2101", "2102", "2103", "2104"})
+_STATUSES = {
+    401: Outcome.UNAUTHORIZED,
+    403: Outcome.UNAUTHORIZED,
+    404: Outcome.DOWN,
+    405: Outcome.DOWN,
+    420: Outcome.QUOTA,
+    429: Outcome.RATE_LIMITED,
+}
+
+
+class SparkPost(HttpProvider):
+    """SparkPost: 200 with the id of a transmission, which may have left recipients out without saying which."""
+
+    name = "sparkpost"
+    rank = 70
+    env = ("SPARKPOST_API_KEY",)
+    shapes = {"SPARKPOST_API_KEY": (r"[0-9a-f]{40}", "40 hexadecimal digits")}  # noqa: RUF012 - see the base
+    default_url = "https://api.sparkpost.com"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._headers = {
+            "Authorization": settings.values["SPARKPOST_API_KEY"],
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+
+    def request(self, message: Message) -> HttpRequest:
+        """One transmission, in which all recipients see each other. `transactional` mail ignores unsubscriptions."""
+        literal = _Literals()
+        to = literal.say("to", ", ".join(str(mailbox) for mailbox in message.to))
+        sender = {"email": message.sender.address}
+        if message.sender.name:
+            sender["name"] = literal.say("sender", message.sender.name)
+        body = {
+            "options": {"transactional": True, "perform_substitutions": False},
+            "recipients": [{"address": {"email": mailbox.address, "header_to": to}} for mailbox in message.to],
+            "content": {
+                "from": sender,
+                "subject": literal.say("subject", message.subject),
+                **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
+                "headers": {"Message-ID": message.message_id},
+            },
+            "metadata": {"mailsvc_id": message.id},
+            **({"substitution_data": literal.values} if literal.values else {}),
+        }
+        return HttpRequest(f"{self.url}/api/v1/transmissions", self._headers, orjson.dumps(body))
+
+    def accepted(self, response: Response, message: Message) -> Result:
+        """Counts of recipients; errors without them count as those errors."""
+        document = from_json(response.body)
+        results = document.get("results") if isinstance(document, dict) else None
+        errors = _errors(document)
+        if isinstance(results, dict) and response.status == 200:
+            taken, lost = results.get("total_accepted_recipients"), results.get("total_rejected_recipients")
+            if isinstance(taken, int) and isinstance(lost, int):
+                return self._sum_up(response, results, taken, lost, errors)
+        if errors and results is None:
+            return self._error(response, errors)
+        return self.undocumented(response)
+
+    def refused(self, response: Response, message: Message) -> Result:
+        """A list of errors, some with a code."""
+        errors = _errors(from_json(response.body))
+        return self._error(response, errors) if errors else self.foreign(response)
+
+    def _sum_up(
+        self, response: Response, results: Mapping[str, Any], taken: int, lost: int, errors: list[Mapping[str, Any]]
+    ) -> Result:
+        told = _describe([*errors, *_list(results.get("rcpt_to_errors"))])
+        if taken <= 0:
+            outcome = Outcome.RECIPIENT_REFUSED if lost > 0 else Outcome.UNANSWERED
+            return Result(outcome, describe(response.status, f"no recipient was taken; {told}"))
+        identifier = results.get("id")
+        words = f"{lost} of {taken + lost} recipients left out; {told}" if lost > 0 else told
+        identifier = str(identifier) if isinstance(identifier, str | int) else None
+        return Result(Outcome.ACCEPTED, describe(response.status, words), provider_message_id=identifier)
+
+    def _error(self, response: Response, errors: list[Mapping[str, Any]]) -> Result:
+        codes = {str(error.get("code")) for error in errors}
+        words, status = _describe(errors), response.status
+        outcome = _STATUSES.get(status, Outcome.REFUSED)
+        if _UNVERIFIED in codes:
+            outcome = Outcome.SENDER_REFUSED
+        elif codes & _OVER_THE_LIMIT:
+            outcome = Outcome.QUOTA
+        elif status == 403 and "suspended" in words.lower():
+            outcome = Outcome.SUSPENDED
+        detail, wait = describe(status, words), retry_after(response)
+        if outcome is Outcome.UNAUTHORIZED:
+            detail += f"; an account in the EU needs {self.url_setting}=https://api.eu.sparkpost.com"
+        if outcome is Outcome.DOWN:
+            detail += f"; check {self.url_setting}"
+        if outcome is Outcome.RATE_LIMITED and wait is None:
+            wait = _PAUSE
+        return Result(outcome, detail, retry_after=wait)
+
+
+class _Literals:
+    """Texts for headers, in which `{{…}}` is evaluated even when substitutions are off.
+
+    A text with braces is handed over as the value of a variable, since values are not evaluated in turn.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def say(self, name: str, text: str) -> str:
+        """The text, or the variable that stands for it."""
+        if "{{" not in text and "}}" not in text:
+            return text
+        self.values[f"mailsvc_{name}"] = text
+        return "{{{mailsvc_" + name + "}}}"
+
+
+def _errors(document: object) -> list[Mapping[str, Any]]:
+    """The errors of an answer; empty if it has none, or none of SparkPost's."""
+    return _list(document.get("errors")) if isinstance(document, dict) else []
+
+
+def _list(errors: object) -> list[Mapping[str, Any]]:
+    found = errors if isinstance(errors, list) else []
+    return [error for error in found if isinstance(error, dict) and isinstance(error.get("message"), str)]
+
+
+def _describe(errors: list[Mapping[str, Any]]) -> str:
+    """`7001: message: description; …`"""
+    names = ("code", "message", "description")
+    return "; ".join(": ".join(str(error[name]) for name in names if error.get(name)) for error in errors)
