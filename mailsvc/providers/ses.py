@@ -1,8 +1,8 @@
 """Amazon SES, its API of version 2.
 
 https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
-Errors are told apart by a type, in a header or in the body. SES queues nothing: what is too fast is refused. It puts its
-own Message-ID in place of ours.
+Errors are told apart by a type, in a header or in the body. SES queues nothing: what is too fast is refused. It puts
+its own Message-ID in place of ours.
 """
 
 from __future__ import annotations
