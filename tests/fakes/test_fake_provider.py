@@ -102,6 +102,12 @@ async def test_a_chunked_body_is_read() -> None:
         ("/v3/mail/send", [], 400),
         ("/api/1.0/messages/send", {"message": {}}, 401),
         ("/api/1.0/messages/send.json", {"key": "k", "message": {}}, 422),
+        ("/v3/mg.example.com/messages", {}, 401),
+        ("/email", {}, 401),
+        ("/v3/smtp/email", {}, 401),
+        ("/api/v1/transmissions", {}, 422),
+        ("/v1/email", {}, 422),
+        ("/v2/email/outbound-emails", {}, 403),
         ("/elsewhere", {}, 404),
     ],
 )
