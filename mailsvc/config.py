@@ -51,6 +51,9 @@ class Config:
     log_level: str
     max_body: int
     max_queued: int
+    max_connections: int
+    client_timeout: float
+    grace: float
     keep_body: float
     keep_mail: float
     capture_only: bool
@@ -101,6 +104,9 @@ class Config:
             log_level=read.get("MAILSVC_LOG", setting.one_of("debug", "info", "warning", "error"), "info"),
             max_body=read.get("MAILSVC_MAX_BODY", setting.size, 1024 * 1024),
             max_queued=read.get("MAILSVC_MAX_QUEUED", setting.integer(1, 10**12), 1_000_000),
+            max_connections=read.get("MAILSVC_MAX_CONNECTIONS", setting.integer(1, 100_000), 1000),
+            client_timeout=read.get("MAILSVC_CLIENT_TIMEOUT", setting.seconds(0.1, 600), 20.0),
+            grace=read.get("MAILSVC_GRACE", setting.seconds(0, 600), 25.0),
             keep_body=read.get("MAILSVC_KEEP_BODY", setting.keep(0), 30 * 86_400.0),
             keep_mail=read.get("MAILSVC_KEEP_MAIL", setting.keep(86_400), 365 * 86_400.0),
             capture_only=capture_only,

@@ -13,6 +13,7 @@ MailsvcError
 │   ├── StorageUnavailable
 │   │   └── StorageBroken    the file can no longer be trusted; stop, exit 74
 │   ├── QueueFull
+│   ├── Overloaded           too much at a time
 │   └── ShuttingDown
 └── SendError                what became of a request to a provider
     ├── NotSent              no byte of the request was written: another provider may be asked at once
@@ -104,6 +105,10 @@ class StorageBroken(StorageUnavailable):
 
 class QueueFull(Unavailable):
     """As many mails wait as are allowed to."""
+
+
+class Overloaded(Unavailable):
+    """More than can be served at a time."""
 
 
 class ShuttingDown(Unavailable):

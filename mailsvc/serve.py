@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import structlog
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from .config import Config
 from .errors import ConfigError
 from .service import Service, running
 from .web import make_server
+from .web.server import FAREWELLS, Server
 
 OK, UNTRUSTED = 0, 74  # exit codes
 AT_ONCE = 130  # exit code after a second interrupt
 ANSWERS = 3.0  # seconds that requests in flight have at the end
+
+SPARE_FILES = 40  # for the database, the log and the loop
 
 log = structlog.get_logger("mailsvc.serve")
 
@@ -26,7 +31,12 @@ async def serve(config: Config, announce: bool = True) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code. Raises ConfigError and OwnedByAnother."""
     end = asyncio.Event()
     _on_signals(end)
-    async with running(config) as service:
+    config = _within_files(config)
+    async with AsyncExitStack() as stack:
+        service = await _begun(stack, config, end)
+        if service is None:
+            log.info("stopped", before="it had begun")
+            return OK
         server = make_server(service)
         port = _listen(server, config)
         log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
@@ -46,7 +56,35 @@ async def serve(config: Config, announce: bool = True) -> int:
         return UNTRUSTED if service.watch.broken.is_set() else OK
 
 
-def _listen(server: HTTPServer, config: Config) -> int:
+async def _begun(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> Service | None:
+    """The service, once the database is ours; None if the end came while another process still had it."""
+    begin = asyncio.create_task(stack.enter_async_context(running(config)), name="begin")
+    ended = asyncio.create_task(end.wait(), name="ended early")
+    await asyncio.wait((begin, ended), return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    if not begin.done():
+        begin.cancel()
+        await asyncio.wait((begin,))
+    return None if begin.cancelled() else begin.result()
+
+
+def _within_files(config: Config) -> Config:
+    """The configuration with as many connections as there are files for, after asking the system for enough."""
+    wanted = config.max_connections + FAREWELLS + config.concurrency + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return config
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == wanted:
+        return config
+    third = max(4, (soft - SPARE_FILES) // 3)
+    connections, concurrency = min(config.max_connections, third), min(config.concurrency, third)
+    log.warning("few_files", allowed=soft, wanted=wanted, connections=connections, concurrency=concurrency)
+    return replace(config, max_connections=connections, concurrency=concurrency)
+
+
+def _listen(server: Server, config: Config) -> int:
     """Bind and return the port, which the system has chosen if 0 was asked for. Raises ConfigError."""
     try:
         sockets = bind_sockets(config.port, config.host)

@@ -18,7 +18,7 @@ from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
-from .errors import ConfigError, Forbidden, NotFound, QueueFull, RateLimited, ShuttingDown
+from .errors import ConfigError, Forbidden, NotFound, Overloaded, QueueFull, RateLimited, ShuttingDown
 from .feed import Feed
 from .fetch import Fetcher
 from .journal import MAX_BATCH, Journal
@@ -36,7 +36,7 @@ from .submission import Submission
 from .tally import Count
 from .watch import LOOK, Watch
 
-GRACE = 25.0  # seconds that deliveries in flight have to finish at the end; platforms kill after 30
+ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
 
 log = structlog.get_logger("mailsvc.service")
 
@@ -55,6 +55,8 @@ class Service:
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
         self.watch = Watch(outbox, selector, self.keys, feed, config.keep_body, config.keep_mail)
         self.rehearsal: Rehearsal | None = None
+        self._accepting = 0
+        self.body_bytes = 0  # of all requests whose bodies are in memory; the web counts them
         self.requests = 0  # in flight; the web counts them, so that none is cut off at the end
         self.stopping = asyncio.Event()
 
@@ -75,12 +77,18 @@ class Service:
             raise ShuttingDown("this process is about to end; the next one will take the mail", retry_after=5)
         if self.watch.depth >= self.config.max_queued:
             raise QueueFull(f"{self.watch.depth} mails are waiting already; MAILSVC_MAX_QUEUED allows no more", 30)
+        if self._accepting >= ACCEPTING:
+            raise Overloaded(f"{ACCEPTING} mails are being accepted at this moment", 1)
         self._check_key(submission, key)
-        if submission.content:
-            await _check(submission.content)
-        now = time.time()
-        mail = self._mail(submission, now)
-        added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
+        self._accepting += 1
+        try:
+            if submission.content:
+                await _check(submission.content)
+            now = time.time()
+            mail = self._mail(submission, now)
+            added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
+        finally:
+            self._accepting -= 1
         if not added.replayed:
             self.watch.depth += 1
             self.tally.accepted += 1
@@ -236,7 +244,8 @@ class Service:
         self.stopping.set()
         if self.rehearsal:
             await self.rehearsal.stop()
-        await self._drain.stop(GRACE)
+        # Where nothing can be written down any more, nothing is worth waiting for.
+        await self._drain.stop(0.0 if self.watch.broken.is_set() else self.config.grace)
         await self._add.close()
         await self.watch.stop()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from ..service import Service
@@ -24,9 +23,9 @@ from .pages import Home, Inbox, MailPage
 from .parts import HealthPart, InboxPart, MailsPart, RequestsPart, ScoresPart, TimelinePart
 from .providers import Pause, Providers, Resume, Scores
 from .resolve import Resolve
+from .server import Server
 from .session import Sessions
 
-IDLE, BODY = 20.0, 20.0  # seconds until a silent connection is closed, and until a body must be there
 MAX_HEADER = 16 * 1024
 
 
@@ -100,14 +99,17 @@ def make_app(service: Service) -> Application:
     )
 
 
-def make_server(service: Service) -> HTTPServer:
+def make_server(service: Service) -> Server:
     """The server, not yet listening."""
-    return HTTPServer(
+    seconds = service.config.client_timeout
+    server = Server(
         make_app(service),
-        idle_connection_timeout=IDLE,
-        body_timeout=BODY,
+        idle_connection_timeout=seconds,
+        body_timeout=seconds,
         max_header_size=MAX_HEADER,
         max_body_size=DISCARD,
         max_buffer_size=DISCARD,
         decompress_request=False,
     )
+    server.limit = service.config.max_connections
+    return server

@@ -14,12 +14,13 @@ import structlog
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..access import ApiKey, Scope
-from ..errors import Forbidden, MailsvcError, NotFound, StorageUnavailable
+from ..errors import Forbidden, MailsvcError, NotFound, Overloaded, StorageUnavailable
 from ..service import Service
-from .door import client, enter, household, protocol
+from .door import client, enter, household, key_needed, known, protocol
 from .problem import Problem, problem, too_often
 
 DISCARD = 32 * 1024 * 1024  # bytes of a body that is too large that are read and dropped, to be able to say so
+BODIES = 64 * 1024 * 1024  # bytes of all bodies that are in memory at a time
 UNKNOWN_IDS = 100  # a key, or a client without one, may ask for in a minute
 STRANGER = ApiKey("", "", "", frozenset())  # nobody has been let in
 # What is no page runs nothing, shows nothing in a frame and is kept nowhere. Pages say for themselves what they may.
@@ -41,6 +42,7 @@ class Handler(RequestHandler):
 
     summary = ""
     takes: ClassVar[dict[str, Any] | None] = None
+    most = DISCARD  # bytes of a body, if that is less than what is configured
     public = False  # whether the route can be used without a key
     reads, changes = Scope.READ, Scope.ADMIN  # what a key must allow to look here, and to do anything else
 
@@ -53,6 +55,7 @@ class Handler(RequestHandler):
         self._counted = True
         self._chunks: list[bytes] = []
         self._received = 0
+        self._crowded = self._unknown = False  # why the body was not kept
 
     def set_default_headers(self) -> None:
         """Called by Tornado for every answer, errors included."""
@@ -67,6 +70,7 @@ class Handler(RequestHandler):
         """Called by Tornado when the answer is out."""
         self.service.requests -= self._counted
         self._counted = False
+        self._drop()
 
     def on_connection_close(self) -> None:
         """Called by Tornado when the caller has gone away."""
@@ -74,17 +78,40 @@ class Handler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Called by Tornado for each piece of the body. What is too much is dropped, and said once all has come."""
+        if not self._received:
+            self._unknown = not self.public and not known(self)
         self._received += len(chunk)
-        if self._received <= self.service.config.max_body:
+        if self._unknown or self._crowded or self._received > self._limit:
+            self._drop()
+        elif self.service.body_bytes + len(chunk) > max(BODIES, 2 * self._limit):
+            self._crowded = True
+            self._drop()
+        else:
             self._chunks.append(chunk)
+            self.service.body_bytes += len(chunk)
 
     @property
     def body(self) -> bytes:
-        """The whole body. Raises Problem when it is too large."""
-        if self._received > self.service.config.max_body:
-            limit = self.service.config.max_body
-            raise Problem(413, "too_large", f"The body has more than {limit} bytes, which is the limit here.")
+        """The whole body. Raises Problem when it is too large, Overloaded when too many others came with it.
+
+        That of somebody whom no key lets in is not kept, since all there is to say needs none.
+        """
+        if self._unknown:
+            raise key_needed()
+        if self._received > self._limit:
+            raise Problem(413, "too_large", f"The body has more than {self._limit} bytes, which is the limit here.")
+        if self._crowded:
+            raise Overloaded("too many large requests come in at this moment", 1)
         return b"".join(self._chunks)
+
+    @property
+    def _limit(self) -> int:
+        """Bytes that this body may have."""
+        return min(self.most, self.service.config.max_body)
+
+    def _drop(self) -> None:
+        self.service.body_bytes -= sum(map(len, self._chunks))
+        self._chunks.clear()
 
     def admit(self, scope: Scope | None = None) -> None:
         """Let the caller in, whose key is in `key` then. `scope` is what the key must allow, if that is not the usual.

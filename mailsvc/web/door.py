@@ -37,13 +37,23 @@ def enter(handler: Handler) -> tuple[ApiKey, str | None]:
     return key, None
 
 
+def known(handler: Handler) -> bool:
+    """Whether the caller will come in, as far as can be told before the body is there."""
+    ring, headers = handler.service.keys.ring, handler.request.headers
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    if ring.empty or scheme.lower() == "bearer":
+        return ring.empty or ring.find(given.strip()) is not None
+    sessions: Sessions = handler.settings["sessions"]
+    return sessions.check(handler.get_cookie(COOKIE)) is not None
+
+
 def _by_session(handler: Handler) -> tuple[ApiKey, str]:
     """A browser that has logged in. What it changes must come from a page of its own."""
     sessions: Sessions = handler.settings["sessions"]
     session = sessions.check(handler.get_cookie(COOKIE))
     key = handler.service.keys.ring.get(sessions.key_id(session)) if session else None
     if session is None or key is None or not key.may(Scope.ADMIN):
-        raise _key_needed()
+        raise key_needed()
     if handler.request.method not in ("GET", "HEAD"):
         refuse_foreign_origin(handler)
         if not sessions.is_token(session, given_token(handler.request.headers, handler.body)):
@@ -91,7 +101,7 @@ def protocol(request: HTTPServerRequest, trusted: tuple[Network, ...]) -> str:
 
 def _wrong_key(handler: Handler) -> Problem:
     wait = handler.service.limits.take(f"wrong key {household(handler.client)}", WRONG_KEYS, time.monotonic())
-    return too_often("There were too many wrong keys from your address.", wait) if wait else _key_needed()
+    return too_often("There were too many wrong keys from your address.", wait) if wait else key_needed()
 
 
 def household(address: str) -> str:
@@ -100,7 +110,8 @@ def household(address: str) -> str:
     return str(ipaddress.ip_network((int(found), 64), strict=False)) if found and found.version == 6 else address
 
 
-def _key_needed() -> Problem:
+def key_needed() -> Problem:
+    """401 with what to do."""
     detail = "An API key is needed: send the header 'Authorization: Bearer KEY'."
     return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
 

@@ -17,6 +17,7 @@ class Login(Page):
     """`/login`. Without a key there is nothing to log in to."""
 
     public = True
+    most = 16 * 1024
 
     async def get(self) -> None:
         """The form."""

@@ -23,10 +23,13 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 class Mailsvc:
-    """`async with Mailsvc(folder, NAME="value") as service`: a running `mailsvc serve` with its file in `folder`."""
+    """`async with Mailsvc(folder, NAME="value") as service`: a running `mailsvc serve` with its file in `folder`.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder, self.settings = folder, settings
+    `under` is a command to run it under, which must become the process itself (`prlimit`, `strace -D`).
+    """
+
+    def __init__(self, folder: Path, *under: str, **settings: str) -> None:
+        self.folder, self.settings, self.under = folder, settings, under
         self.url = ""
         self.out: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
@@ -53,6 +56,7 @@ class Mailsvc:
     async def start(self) -> None:
         """Start it, or start it again on the same file, and wait until it serves."""
         self._process = await asyncio.create_subprocess_exec(
+            *self.under,
             sys.executable,
             "-m",
             "mailsvc",
@@ -73,6 +77,19 @@ class Mailsvc:
                 raise RuntimeError("\n".join(["mailsvc did not start:", *self.log[-20:]]))
             await asyncio.sleep(0.02)
         self.url = self.out[0].removeprefix("mailsvc is serving at ")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port."""
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes that it had in memory so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(kilobytes) * 1024
 
     async def kill(self) -> None:
         """kill -9."""

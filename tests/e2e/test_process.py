@@ -90,6 +90,7 @@ async def test_sigterm_lets_what_is_in_flight_finish_and_takes_nothing_new(tmp_p
 
     assert (refused[0], refused[2]["code"], ready[0]) == (503, "shutting_down", 503)
     assert "Retry-After" in refused[1]
+    assert refused[1]["Connection"] == "close"
     assert answered["id"] == ids[0]
     assert code == 0
     assert [len(mail["attempts"]) for mail in mails] == [1] * 5
