@@ -187,8 +187,9 @@ class History(RuleBasedStateMachine):
         await self.stack.aclose()
 
 
-def test_any_history_leaves_the_outbox_where_the_model_is(open_store: OpenStore) -> None:
+def test_any_history_leaves_the_outbox_where_the_model_is(open_store: OpenStore, database: str) -> None:
     history = type("HistoryOf", (History,), {"open_store": staticmethod(open_store)})
+    number = 50 if database == "sqlite" else 15  # a trip to a server takes longer
 
-    calm = settings(max_examples=50, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    calm = settings(max_examples=number, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(history, settings=calm)
