@@ -32,6 +32,7 @@ class _Commands(Defaulting):
     default = "serve"
     lazy = {  # noqa: RUF012 - click's classes are not dataclasses
         "backup": ("mailsvc.cli_ops", "backup"),
+        "config": ("mailsvc.cli_ops", "config"),
         "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
         "doctor": ("mailsvc.cli_ops", "doctor"),
         "keys": ("mailsvc.cli_keys", "keys"),

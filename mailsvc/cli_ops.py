@@ -1,8 +1,9 @@
-"""`mailsvc doctor`, `backup` and `migrate`: what operators do beside a running server, or without one."""
+"""`mailsvc doctor`, `config`, `backup` and `migrate`: what operators do beside a running server, or without one."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 
 from . import logs
-from .config import Config
+from .config import Config, effective
 
 DESTINATION = click.Path(path_type=Path, dir_okay=False)
 
@@ -36,6 +37,25 @@ def doctor(offline: bool, as_json: bool) -> None:
     found = asyncio.run(practice.examine(os.environ, offline=offline))
     click.echo(practice.report(found, as_json=as_json))
     sys.exit(practice.exit_code(found))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+def config(as_json: bool) -> None:
+    """Every setting that counts here and now: its value, and whether it was set. Secrets are shown as ***.
+
+    \b
+    Examples:
+      mailsvc config
+      mailsvc config --json
+    """
+    rows = effective(os.environ)
+    if as_json:
+        click.echo(json.dumps([dict(zip(("name", "value", "origin"), row, strict=True)) for row in rows], indent=2))
+        return
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, value, origin in rows:
+        click.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}")
 
 
 @click.command()

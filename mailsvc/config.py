@@ -80,7 +80,11 @@ class Config:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the environment. Raises ConfigError with every fault, none of which shows a secret."""
-        read = _Reader(environ)
+        return cls.read_by(_Reader(environ))
+
+    @classmethod
+    def read_by(cls, read: _Reader) -> Self:
+        """The same, by a reader that remembers what it has read."""
         capture_only = read.get("MAILSVC_CAPTURE", setting.boolean, False)
         providers = _providers(read, capture_only)
         config = cls(
@@ -119,12 +123,37 @@ class Config:
         return config
 
 
+def effective(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Every setting that counts now as its name, its value in words, and `environment` or `default`; secrets as `***`.
+
+    Raises ConfigError.
+    """
+    read = _Reader(environ)
+    config = Config.read_by(read)
+    secret = {"MAILSVC_API_KEY"} | {name for kind in all_providers().values() for name in kind.env + kind.optional}
+    told = {"HOST": config.host, "MAILSVC_FROM": str(config.sender)}  # whose default depends on others
+    found = [(name, value, _origin(read, name)) for name, value in told.items()]
+    for name in sorted(read.asked - told.keys() - set(PLATFORMS)):
+        text = read.raw(name)
+        hidden = name in secret or name.endswith("_WEBHOOK_KEY")
+        if text is None and (hidden or name not in read.defaults):
+            continue
+        shown = setting.shown(read.defaults.get(name)) if text is None else "***" if hidden else setting.masked(text)
+        found.append((name, shown, _origin(read, name)))
+    return found
+
+
+def _origin(read: _Reader, name: str) -> str:
+    return "default" if read.raw(name) is None else "environment"
+
+
 class _Reader:
     """Hands out variables, remembers which were asked for, and gathers the faults."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.asked: set[str] = set()
+        self.defaults: dict[str, Any] = {}
         self.faults: list[str] = []
 
     def raw(self, name: str) -> str | None:
@@ -135,6 +164,7 @@ class _Reader:
     def get(self, name: str, parse: Callable[[str], T], default: Any) -> Any:
         """The parsed value, or the default when it is not set or faulty."""
         text = self.raw(name)
+        self.defaults[name] = default
         if text is None:
             return default
         try:

@@ -123,6 +123,25 @@ def host_names(text: str) -> frozenset[str]:
     return names
 
 
+def shown(value: object) -> str:
+    """A default as a person would set it, times in seconds and sizes in bytes; `-` where there is none."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    if isinstance(value, tuple | frozenset):
+        return (
+            ",".join(sorted(shown(each) for each in value) if isinstance(value, frozenset) else map(shown, value))
+            or "-"
+        )
+    return "-" if value is None else str(value)
+
+
+def masked(text: str) -> str:
+    """A setting without the password in its URL."""
+    return re.sub(r"(://[^/@:]*:)[^/]*@", r"\1***@", text)
+
+
 def database_url(text: str) -> str:
     """A URL of SQLite or PostgreSQL."""
     if not re.match(r"(sqlite:///.|postgres(ql)?://.)", text):

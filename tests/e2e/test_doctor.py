@@ -256,3 +256,14 @@ async def test_postgresql_that_cannot_be_used(tmp_path: Path, postgres: Postgres
     assert "PostgreSQL at 127.0.0.1:9" in failures(silent[1])["database"]
     assert "cannot be reached" in failures(silent[1])["database"]
     assert "s3cret" not in str([wrong_password, silent])
+
+
+async def test_the_settings_that_count_are_shown_without_secrets(tmp_path: Path) -> None:
+    code, out, _ = await run(tmp_path, "config", "--json", **KEYS)
+    table = await run(tmp_path, "config", **KEYS)
+    found = {row["name"]: row for row in json.loads(out)}
+
+    assert (code, table[0]) == (0, 0)
+    assert found["MAILSVC_TIMEOUT"] == {"name": "MAILSVC_TIMEOUT", "value": "30", "origin": "default"}
+    assert found["SENDGRID_API_KEY"] == {"name": "SENDGRID_API_KEY", "value": "***", "origin": "environment"}
+    assert not [key for key in KEYS.values() if key.startswith(("SG.", "md-", "kkk")) and key in out + table[1]]
