@@ -72,6 +72,40 @@ async def test_an_attempt_whose_beginning_got_no_answer_has_begun_once(postgres:
     assert [(attempt.n, attempt.provider) for attempt in record.attempts] == [(1, "alpha")]
 
 
+async def test_an_attempt_that_another_process_began_meanwhile_is_not_taken_for_ones_own(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.create()
+    async with Wire(postgres) as wire, opened(wire.url(url)) as outbox, opened(url) as other:
+        (mail_id,) = await start(outbox)
+        await outbox.settle([failure(mail_id)])
+        wire.down = True
+        beginning_again = asyncio.create_task(outbox.begin([beginning(mail_id, 2)]))
+        await asyncio.sleep(0.05)
+        theirs = await other.begin([beginning(mail_id, 2, "beta", NOW + 1)])
+        wire.down = False
+        ours = await beginning_again
+
+    assert [type(result) for result in theirs + ours] == [type(None), Conflict]
+
+
+async def test_a_result_that_comes_after_a_cut_and_a_lease_is_late(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    async with Wire(postgres) as wire, opened(wire.url(url)) as outbox, opened(url) as other:
+        warm, mail_id = await start(outbox, addition(), addition())
+        await outbox.settle([settlement(warm)])
+        wire.down = True
+        settling = asyncio.create_task(outbox.settle([settlement(mail_id)]))
+        await asyncio.sleep(0.05)
+        doubtful = await other.recover(NOW + other.lease, 60)
+        wire.down = False
+        results = await settling
+        record = await shown(other, mail_id)
+
+    assert (doubtful, results, record.status) == ([mail_id], [False], Status.UNCERTAIN)
+    assert [event.type for event in record.events] == ["uncertain", "late"]
+
+
 async def test_a_result_that_got_no_answer_is_written_down_once(postgres: PostgresServer) -> None:
     url = postgres.create()
     async with Wire(postgres) as wire, opened(wire.url(url)) as outbox:
