@@ -1,6 +1,6 @@
 """`python -m bench.scale`: what mails cost on SQLite, and on PostgreSQL with 1, 2 and 4 processes. Needs PostgreSQL.
 
-Load, provider, database and mailsvc share this machine, so the rate says little about larger ones. What does say much is
+Load, provider, database and mailsvc share this machine, so the rate says little about larger ones. What says much is
 the processor time of each part for a mail, which is measured apart, and the bytes that a mail leaves behind.
 """
 
