@@ -15,8 +15,8 @@ FLOORS = [
     {"drain"},
     {"service"},
     {"web"},
-    {"serve", "remote", "logs", "crashtest", "doctor", "backup"},
-    {"command"},
+    {"serve", "remote", "logs", "crashtest", "doctor"},
+    {"command", "backup"},
     {"cli", "cli_keys", "cli_ops"},
     {"__main__"},
 ]

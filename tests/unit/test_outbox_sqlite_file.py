@@ -132,8 +132,8 @@ async def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.Monkey
         ("sqlite:///:memory:", "must be sqlite:///relative.db"),
         ("sqlite:///", "must be sqlite:///relative.db"),
         ("mysql://localhost/mail", "must be sqlite:///relative.db"),
-        ("postgres://user:secret@localhost/mail", "PostgreSQL is not supported yet"),
-        ("postgresql://user:secret@localhost/mail", "PostgreSQL is not supported yet"),
+        ("postgres://user:secret@localhost:1/mail", "cannot be reached"),
+        ("postgresql://user:secret@localhost:1/mail", "cannot be reached"),
     ],
 )
 async def test_a_url_that_cannot_be_used_is_explained_without_its_secrets(url: str, words: str) -> None:

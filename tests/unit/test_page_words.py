@@ -37,7 +37,7 @@ def attempt(provider: str, score: float, *others: dict[str, Any], n: int = 1, **
 
 
 def record(*attempts: Attempt) -> Record:
-    return Record("id", Status.SENT, "a@b", "Hi", (), 1.0, 2.0, None, None, None, None, attempts)
+    return Record("id", Status.SENT, "a@b", "Hi", (), 1.0, 2.0, None, None, None, None, attempts=attempts)
 
 
 @pytest.mark.parametrize(
