@@ -21,12 +21,12 @@ async def test_a_new_mail_is_heard_by_other_processes_and_not_by_its_own(postgre
     url = postgres.create()
     async with opened(url) as one, opened(url) as other:
         here, there = await ears(one), await ears(other)
-        await store(one)
-        news = await asyncio.wait_for(there.get(), 10)
+        await one.save_providers([{"name": "alpha"}])
+        first = await asyncio.wait_for(there.get(), 10)
         await store(other)
-        echo = await asyncio.wait_for(here.get(), 10)
+        second = await asyncio.wait_for(here.get(), 10)
 
-    assert (news, echo) == (News.DUE, News.DUE)
+    assert (first, second) == (News.PROVIDERS, News.DUE)
     assert (here.qsize(), there.qsize()) == (0, 0)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+from mailsvc.address import Mailbox
 from mailsvc.errors import Conflict
 from mailsvc.model import Event, OnUncertain, Outcome, Status
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, shown, start, status, store
@@ -82,13 +83,15 @@ async def test_a_process_that_was_frozen_beyond_its_lease_changes_nothing_and_is
     url = postgres.create()
     told = {"provider": "alpha", "provider_message_id": "m-1", "http_status": 202, "ended_at": NOW + 100}
     async with opened(url, lease=LEASE) as frozen, opened(url, lease=LEASE) as other:
-        (mail_id,) = await start(frozen)
+        (mail_id,) = await start(frozen, addition(to=(Mailbox("ann@example.com"),)))
         await other.recover(NOW + LEASE, 5)
         await other.claim(1, NOW + LEASE + 5, LEASE)
         await other.begin([beginning(mail_id, 2, "beta", NOW + LEASE + 5)])
         await other.settle([settlement(mail_id, 2, provider="beta", provider_message_id="b-1")])
         before = await shown(other, mail_id)
-        late = settlement(mail_id, 1, events=(Event("stuck", NOW),), **told)
+        late = settlement(
+            mail_id, 1, events=(Event("stuck", NOW),), recipients={"ann@example.com": Status.REJECTED}, **told
+        )
         results = [await frozen.settle([late]), await frozen.settle([late])]
         after = await shown(other, mail_id)
 
@@ -158,6 +161,16 @@ async def test_a_process_whose_clock_is_wrong_steals_nothing_and_is_not_stolen_f
 
     assert stolen == early == [[], []]
     assert sorted(over) == sorted([mine, theirs])
+
+
+async def test_a_claim_of_a_process_whose_clock_is_wrong_lasts_as_long_as_others(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    async with opened(url) as right, opened(url, clock=lambda: time.time() - 3600) as behind:
+        (mail_id,) = await store(right)
+        (claimed,) = await behind.claim(1, NOW - 3600, LEASE)
+        early, late = await right.claim(1, NOW + LEASE - 1, LEASE), await right.claim(1, NOW + LEASE, LEASE)
+
+    assert (claimed.id, early, [mail.id for mail in late]) == (mail_id, [], [mail_id])
 
 
 async def test_a_mail_is_due_at_the_same_time_for_all_whatever_their_clocks_say(postgres: PostgresServer) -> None:
