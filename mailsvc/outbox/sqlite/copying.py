@@ -17,14 +17,13 @@ def copy(source: Path, target: Path, *, alone: bool) -> None:
     """Write all that is committed now into the new file `target`, for its owner's eyes only. Blocks: use a thread.
 
     Reads through a connection of its own. Unless it is `alone`, that one neither writes nor checkpoints, so no commit
-    waits for it; only the log grows meanwhile. `alone`: whoever calls this owns the file.
+    waits for it; only the log grows meanwhile. `alone`: whoever calls this owns the file. The copy is not synced.
 
     Raises FileExistsError, StorageUnavailable when the copy cannot be written, StorageBroken for a damaged source.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         _vacuum(source, target, "rw" if alone else "ro")
-        sync(target)
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, sqlite3.Error):
