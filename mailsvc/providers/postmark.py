@@ -111,7 +111,7 @@ class Postmark(HttpProvider):
         detail = describe(response.status, f"{code}: {_without_recipients(words, message)}") + _HINTS.get(code, "")
         if outcome is Outcome.RATE_LIMITED:
             return self.throttled(response, detail)
-        if outcome is Outcome.DOWN and response.status < 500 and code != 100:
+        if response.status == 404 and outcome is Outcome.DOWN:
             detail += f"; check {self.url_setting}"
         return Result(outcome, detail, retry_after=retry_after(response))
 

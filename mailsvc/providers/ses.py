@@ -137,7 +137,7 @@ class Ses(HttpProvider):
             return "; set the clock of this machine"
         if outcome is Outcome.UNAUTHORIZED:
             return f"; check the AWS key, its permission ses:SendEmail and SES_REGION ({self._region})"
-        return f"; check {self.url_setting}" if outcome is Outcome.DOWN and status < 500 else ""
+        return f"; check {self.url_setting}" if status in (404, 405) else ""
 
 
 def _mailbox(mailbox: Mailbox) -> str:

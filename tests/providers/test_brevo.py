@@ -79,6 +79,8 @@ CASES = [
     Case("unknown code, 402", error(402, "a_new_code"), Outcome.QUOTA),
     Case("unknown code, 403", error(403, "a_new_code"), Outcome.UNAUTHORIZED),
     Case("unknown code, 404", error(404, "a_new_code"), Outcome.DOWN, words="BREVO_URL"),
+    Case("unknown code, 405", error(405, "a_new_code"), Outcome.DOWN, words="BREVO_URL"),
+    Case("unknown code, 406", error(406, "a_new_code"), Outcome.DOWN, words="BREVO_URL"),
     Case("unknown code, 429", error(429, "a_new_code"), Outcome.RATE_LIMITED, retry_after=10),
     Case("no message", answer(400, {"code": "bad_request"}), Outcome.REFUSED, words="bad_request"),
     Case("429", error(429, "too_many_requests"), Outcome.RATE_LIMITED, retry_after=10),

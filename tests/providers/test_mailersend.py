@@ -45,7 +45,15 @@ ALL = suppressed("ALL_SUPPRESSED", "ann@example.org", "bob@example.net")
 CASES = [
     Case("202", taken(), Outcome.ACCEPTED, provider_message_id=ID),
     Case("202 without id", answer(202), Outcome.ACCEPTED),
-    Case("202, paused", taken(x_send_paused="true"), Outcome.ACCEPTED, None, ID, stuck=True, words="paused"),
+    Case(
+        "202, paused",
+        taken(x_send_paused="true"),
+        Outcome.ACCEPTED,
+        None,
+        ID,
+        stuck=True,
+        words="202: sending is paused",
+    ),
     Case("202, not paused", taken(x_send_paused="false"), Outcome.ACCEPTED, provider_message_id=ID),
     Case(
         "202, some left out", taken(SOME), Outcome.ACCEPTED, None, ID, {"Ann@example.org": WHY}, words="SOME_SUPPRESSED"
@@ -77,7 +85,7 @@ CASES = [
         "202, all left out",
         answer(202, ALL),
         Outcome.RECIPIENT_REFUSED,
-        words="ALL_SUPPRESSED: suppressed: hard_bounced",
+        words="202: ALL_SUPPRESSED: suppressed: hard",
     ),
     Case("202, all left out, paused", answer(202, ALL, x_send_paused="true"), Outcome.RECIPIENT_REFUSED),
     Case(
@@ -122,7 +130,13 @@ CASES = [
     Case("429, quota", error(429, "Too Many Attempts.", **USED_UP), Outcome.QUOTA, retry_after=6400),
     Case("429, quota, Retry-After", error(429, **USED_UP, retry_after="60"), Outcome.QUOTA, retry_after=60),
     Case("429, quota, no reset", error(429, x_apiquota_remaining="0"), Outcome.QUOTA),
-    Case("429, quota, no body", answer(429, **USED_UP), Outcome.QUOTA, retry_after=6400, words="quota is used up"),
+    Case(
+        "429, quota, no body",
+        answer(429, **USED_UP),
+        Outcome.QUOTA,
+        retry_after=6400,
+        words="429: the quota is used up",
+    ),
     Case("429, not JSON", Response(429, {"retry-after": "9"}, b"slow down", AT), Outcome.RATE_LIMITED, retry_after=9),
     Case("500", error(500, "Server Error"), Outcome.DOWN, words="Server Error"),
     Case("502, HTML", Response(502, {}, b"<html><b>Bad Gateway</b></html>", AT), Outcome.DOWN, words="Bad Gateway"),

@@ -44,7 +44,7 @@ RATE = "Domain mg.example.com is not allowed to send: account-requests-per-sec l
 SANDBOX = "Domain sandbox1.mailgun.org is not allowed to send: Sandbox subdomains are for test purposes only."
 UNVERIFIED = "Domain mg.example.com is not allowed to send: The domain is unverified and requires DNS configuration."
 CASES = [
-    Case("200", QUEUED, Outcome.ACCEPTED, provider_message_id="20260102.1@mg.example.com", words="Queued"),
+    Case("200", QUEUED, Outcome.ACCEPTED, provider_message_id="20260102.1@mg.example.com", words="200: Queued"),
     Case("200 without id", said(200, "Queued. Thank you."), Outcome.ACCEPTED),
     Case("200 cut", replace(QUEUED, body=b'{"id": "<2026', complete=False), Outcome.UNANSWERED, words="cut off"),
     Case("200, not queued", said(200, "Hello."), Outcome.UNANSWERED, words="Hello."),
@@ -71,6 +71,7 @@ CASES = [
     Case("403, sandbox", said(403, SANDBOX), Outcome.SUSPENDED, words="Sandbox"),
     Case("403, disabled", said(403, "Domain mg.example.com is disabled"), Outcome.SUSPENDED),
     Case("403, unverified", said(403, UNVERIFIED), Outcome.SENDER_REFUSED, words="unverified"),
+    Case("403, not verified", said(403, "The domain is not verified"), Outcome.SENDER_REFUSED),
     Case("403, bare", page(403, b"Forbidden"), Outcome.UNAUTHORIZED),
     Case("404, domain", said(404, "Domain not found: mg.example.com"), Outcome.SENDER_REFUSED, words=EU),
     Case("404, path", said(404, "Not Found"), Outcome.DOWN, words="MAILGUN_URL"),

@@ -116,6 +116,7 @@ CASES = [
     Case("unknown code, 422", error(422, 4711, "no"), Outcome.REFUSED, words="422: 4711: no"),
     Case("unknown code, 500", error(500, 4711), Outcome.DOWN, words="4711"),
     Case("a code in a 500", error(500, 406, ALL_INACTIVE), Outcome.RECIPIENT_REFUSED),
+    *[Case(f"{code} in a 500", error(500, code), Outcome.REFUSED) for code in (300, 402, 403, 409, 410, 411, 701)],
     Case("429", error(429, 429), Outcome.RATE_LIMITED, retry_after=10),
     Case("429, Retry-After", error(429, 429, retry_after="3"), Outcome.RATE_LIMITED, retry_after=3),
     Case("429, date", error(429, 429, retry_after="Tue, 14 Nov 2023 22:13:50 GMT"), Outcome.RATE_LIMITED, 30),

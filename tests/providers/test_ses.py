@@ -48,6 +48,7 @@ CASES = [
         "BadRequestException", error(400, "BadRequestException", "no"), Outcome.REFUSED, words="BadRequestException: no"
     ),
     Case("MessageRejected", error(400, "MessageRejected", "virus"), Outcome.REFUSED, words="virus"),
+    Case("MessageRejected, verified", error(400, "MessageRejected", "a verified virus"), Outcome.REFUSED),
     Case("not verified", error(400, "MessageRejected", NOT_VERIFIED), Outcome.SENDER_REFUSED, words="eu-central-1"),
     Case("mail from", error(400, "MailFromDomainNotVerifiedException"), Outcome.SENDER_REFUSED, words="sandbox"),
     Case("NotFoundException", error(404, "NotFoundException", "set"), Outcome.UNAUTHORIZED, words="NotFoundException"),
@@ -96,6 +97,7 @@ CASES = [
     Case("unknown type, 400", error(400, "NewException", "no"), Outcome.REFUSED, words="400: NewException: no"),
     Case("unknown type, 403", error(403, "NewException"), Outcome.UNAUTHORIZED),
     Case("unknown type, 404", error(404, "UnknownOperationException"), Outcome.DOWN, words="SES_URL"),
+    Case("unknown type, 405", error(405, "MethodNotAllowed"), Outcome.DOWN, words="SES_URL"),
     Case("unknown type, 429", error(429, "NewException"), Outcome.RATE_LIMITED, retry_after=10),
     Case("unknown type, 500", error(500, "InternalFailure", "no"), Outcome.DOWN, words="InternalFailure: no"),
     Case("throttled by a 503", error(503, "ThrottlingException", TOO_FAST), Outcome.RATE_LIMITED, retry_after=10),

@@ -57,6 +57,7 @@ CASES = [
     Case("200 cut", replace(taken(), body=b'{"resu', complete=False), Outcome.UNANSWERED, words="cut off"),
     Case("200 without counts", answer(200, {"results": {"id": ID}}), Outcome.UNANSWERED),
     Case("200 with counts that are none", taken("2", "0"), Outcome.UNANSWERED),
+    Case("200 with a count that is none", taken(2, "0"), Outcome.UNANSWERED),
     Case("200, results that are none", answer(200, {"results": [], "errors": CREATED}), Outcome.UNANSWERED),
     Case("200, a list", answer(200, []), Outcome.UNANSWERED),
     Case("200, a page", Response(200, {}, b"<html>Welcome</html>", AT), Outcome.UNANSWERED, words="Welcome"),
@@ -136,6 +137,7 @@ def as_it_is_read(sent: Any, text: str) -> str:
         if text == "{{{" + name + "}}}":
             return str(value)
     assert "{{" not in text
+    assert "}}" not in text
     return text
 
 
@@ -171,7 +173,18 @@ def test_the_body_holds_the_mail_and_its_id_as_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    "subject", ["{{name}}", "100 % {{sure}}", 'JSON {"a":{}}', "{{{ raw }}}", "}} {{", "{{ if x }}{{ end }}", "{ one }"]
+    "subject",
+    [
+        "{{name}}",
+        "100 % {{sure}}",
+        'JSON {"a":{}}',
+        "{{{ raw }}}",
+        "}} {{",
+        "{{ if x }}{{ end }}",
+        "{ one }",
+        "a {{ b",
+        "a }} b",
+    ],
 )
 def test_braces_in_headers_are_read_as_they_were_written(subject: str) -> None:
     sender, people = Mailbox("a@b.test", subject), (Mailbox("c@d.test", subject), Mailbox("e@f.test"))
