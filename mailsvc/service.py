@@ -18,7 +18,7 @@ from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
-from .errors import ConfigError, Forbidden, NotFound, Overloaded, QueueFull, RateLimited, ShuttingDown
+from .errors import ConfigError, Forbidden, NotFound, Overloaded, QueueFull, RateLimited, ShuttingDown, StorageBroken
 from .feed import Feed
 from .fetch import Fetcher
 from .journal import MAX_BATCH, Journal
@@ -87,6 +87,9 @@ class Service:
             now = time.time()
             mail = self._mail(submission, now)
             added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
+        except StorageBroken:
+            self.watch.broken.set()
+            raise
         finally:
             self._accepting -= 1
         if not added.replayed:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsvc.outbox.sqlite import RESERVE, SqliteOutbox, set_up
+from mailsvc.outbox.sqlite import LONGEST_LOG, RESERVE, SqliteOutbox, set_up
 from mailsvc.outbox.sqlite.engine import Engine
 from mailsvc.outbox.sqlite.file import DatabaseFile
 
@@ -30,13 +30,15 @@ def say(*words):
 
 
 @asynccontextmanager
-async def parts(path: Path, reserve: int = RESERVE) -> AsyncIterator[tuple[SqliteOutbox, Engine]]:
+async def parts(
+    path: Path, reserve: int = RESERVE, longest_log: int = LONGEST_LOG
+) -> AsyncIterator[tuple[SqliteOutbox, Engine]]:
     """The outbox and the engine below it."""
     file = DatabaseFile(str(path))
     await file.acquire(0)
     file.create()
     engine = await Engine.open(file, partial(set_up, file=file))
-    outbox = SqliteOutbox(file, engine, reserve)
+    outbox = SqliteOutbox(file, engine, reserve, longest_log)
     try:
         yield outbox, engine
     finally:

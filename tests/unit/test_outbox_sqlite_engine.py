@@ -257,3 +257,25 @@ async def test_a_mail_of_a_megabyte_and_fifty_recipients_is_stored_whole(tmp_pat
         await store(outbox, big)
 
         assert await outbox.mail(big.mail.id) == big.mail
+
+
+async def test_a_log_that_cannot_be_cut_takes_no_new_mails_until_it_can(tmp_path: Path) -> None:
+    async with parts(tmp_path / "outbox.db", longest_log=5 * MIB) as (outbox, _):
+        (mail_id,) = await store(outbox)
+        await outbox.tidy(NOW)
+        reader = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM mail").fetchone()
+        large = [addition(content="x" * 100_000) for _ in range(100)]
+        await store(outbox, *large)
+        for call in (outbox.add([addition()]), outbox.ping()):
+            with pytest.raises(StorageUnavailable, match="keeps reading"):
+                await call
+        (claimed,) = await outbox.claim(1, NOW, 60)
+        await outbox.begin([beginning(claimed.id)])
+        settled = await outbox.settle([settlement(mail_id)])
+        reader.close()
+
+        assert settled == [True]
+        assert isinstance((await outbox.add([addition()]))[0], Added)
+        await outbox.ping()

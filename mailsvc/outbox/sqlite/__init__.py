@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 # Bytes of the disk that no new mail may take: what is in the outbox already needs them to be sent and written down.
 RESERVE = 1 << 20
+LONGEST_LOG = 256 << 20  # bytes; it grows as long as another program reads, and must not fill the disk
 SAVE_PROVIDER = "INSERT INTO provider VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
 
 
@@ -32,8 +33,10 @@ class SqliteOutbox:
     shared = False
     lease = 86_400.0  # a claim ends with the process, which owns the file alone
 
-    def __init__(self, file: DatabaseFile, engine: Engine, reserve: int = RESERVE) -> None:
-        self._file, self._engine, self._reserve = file, engine, reserve
+    def __init__(
+        self, file: DatabaseFile, engine: Engine, reserve: int = RESERVE, longest_log: int = LONGEST_LOG
+    ) -> None:
+        self._file, self._engine, self._reserve, self._longest_log = file, engine, reserve, longest_log
 
     @classmethod
     async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:
@@ -65,6 +68,7 @@ class SqliteOutbox:
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
         """See Outbox."""
+        await self._shorten_log()
         self._admit(additions)
         return await self._engine.write(accept.add, additions)
 
@@ -139,6 +143,7 @@ class SqliteOutbox:
 
     async def ping(self) -> None:
         """See Outbox."""
+        await self._shorten_log()
         self._admit(())
         await self._engine.write(_nothing, [None], durable=False)
 
@@ -168,6 +173,11 @@ class SqliteOutbox:
         finally:
             self._file.release()
 
+    async def _shorten_log(self) -> None:
+        """What kept the log from being cut may be over."""
+        if self._file.log_bytes() > self._longest_log:
+            await self._engine.checkpoint(quiet=True)
+
     def _admit(self, additions: Sequence[Addition]) -> None:
         """A mail is written twice: to the log, then to the database."""
         if self._file.moved:
@@ -176,6 +186,8 @@ class SqliteOutbox:
         size = sum(len(mail.content or "") + len(mail.html or "") + len(mail.text or "") for mail in mails)
         if self._file.room() < self._reserve + 2 * size:
             raise StorageUnavailable("the disk is almost full: what is left is needed for the mails that wait")
+        if self._file.log_bytes() > self._longest_log:
+            raise StorageUnavailable("the write-ahead log is too long: another program keeps reading the database")
 
 
 def set_up(connection: sqlite3.Connection, file: DatabaseFile) -> dict[Status, int]:
