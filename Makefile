@@ -57,6 +57,8 @@ $(VENV)/bin/python:
 $(RUN): requirements.txt $(VENV)/bin/python
 	@echo "installing requirements.txt into $(VENV) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m mailsvc "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/mailsvc
+	@chmod +x $(BIN)/mailsvc
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUN)

@@ -147,6 +147,8 @@ def fsyncs(server: Server, clients: int, mails: int) -> float:
         tracer.send_signal(signal.SIGINT)
         tracer.wait(10)
         calls = re.findall(r"\s(\d+)\s+(?:\d+\s+)?f(?:data)?sync$", report.read(), re.MULTILINE)
+    if not calls:
+        raise RuntimeError("strace counted nothing: may it trace other processes here?")
     return sum(map(int, calls)) / mails
 
 

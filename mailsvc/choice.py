@@ -70,7 +70,7 @@ class Chooser:
     def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | None:
         """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
 
-        Wait and Hold come only for a mail that is uncertain.
+        Wait and Hold tell that it is this mail alone that has to wait: it is uncertain, or its sender is refused.
         """
         payload = self._known_by_key(mail)
         if payload and mail.uncertain:
@@ -120,7 +120,7 @@ class Chooser:
     def _candidate(self, name: str, now: float) -> Candidate:
         return next(candidate for candidate in self._selector.survey(now) if candidate.name == name)
 
-    def _best(self, mail: Mail, tried: set[str]) -> Choice | None:
+    def _best(self, mail: Mail, tried: set[str]) -> Choice | Wait | None:
         """The best score. One that may have the mail already is asked only if there is nobody else."""
         now, domain = self._monotonic(), mail.sender.domain
         unusable = self._unusable(domain, now)
@@ -128,7 +128,9 @@ class Chooser:
         if name is None and mail.doubted:
             name = self._selector.pick(now, tried | unusable)
         if name is None:
-            return None
+            # Such a mail makes room for others: held, it would keep them from being claimed.
+            alone = unusable and self._selector.pick(now, tried) is not None
+            return Wait(self._sender_refused_for(domain, now)) if alone else None
         refused = {"state": "sender_refused", "reason": f"it refused senders of {domain} lately"}
         return self._choice(mail, name, now, tried | unusable, dict.fromkeys(unusable, refused) | {name: _CHOSEN})
 
@@ -150,6 +152,9 @@ class Chooser:
                 score = round(candidate.score, 3)
         again = next((payload for payload in mail.payloads if payload.provider == name), None)
         return Choice(name, self._selector.start(name, now), score, considered, again, bound)
+
+    def _sender_refused_for(self, domain: str, now: float) -> float:
+        return min(until for (_, refused), until in self._refused_senders.items() if refused == domain) - now
 
     def _unusable(self, domain: str, now: float) -> set[str]:
         """The providers that refused this sender's domain lately."""

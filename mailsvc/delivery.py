@@ -17,7 +17,7 @@ import structlog
 from .backoff import next_due
 from .choice import Choice, Chooser, Hold, Wait
 from .config import Config
-from .errors import Conflict, InvalidMail, NotSent, StorageUnavailable, Unanswered
+from .errors import Conflict, InvalidMail, NotSent, StorageBroken, StorageUnavailable, Unanswered
 from .feed import Feed
 from .journal import Journal
 from .model import Mail, Message, Outcome, Payload, Resolution, Status
@@ -91,9 +91,13 @@ class Courier:
                     await self._end_round(go)
                     break
                 next_choice = found
+        except StorageBroken as error:
+            log.error("storage_broken", mail=mail.id, error=str(error))
         except StorageUnavailable as error:
             log.error("storage_trouble", mail=mail.id, error=str(error))
-            return replace(mail, attempts=go.n)
+            if go.n == mail.attempts:
+                return mail
+            await self._end_round(go)  # it is `sending`, and only a settlement ends that
         except Conflict as error:
             log.info("not_sent_any_more", mail=mail.id, why=str(error))
         except InvalidMail as error:
@@ -231,13 +235,13 @@ class Courier:
             go.refused_by.append(choice.provider)
         elif result.outcome is Outcome.SENDER_REFUSED:
             self._chooser.refuse_sender(choice.provider, go.mail.sender.domain)
-            log.error("sender_refused", provider=choice.provider, domain=go.mail.sender.domain, detail=result.detail)
+            log.error("sender_refused", mail=go.mail.id, provider=choice.provider, domain=go.mail.sender.domain)
         elif result.outcome is Outcome.ACCEPTED:
             for name in go.refused_by:
                 self._selector.blame(name, now)
         if result.stuck:
             self._selector.pause(choice.provider)
-            log.error("provider_holds_mail", provider=choice.provider, detail=result.detail, now="paused")
+            log.error("provider_holds_mail", mail=go.mail.id, provider=choice.provider, now="paused")
 
     def _told(self, result: Result) -> tuple[Any, float, float | None]:
         """The arguments of `Selector.finish` after the flight."""

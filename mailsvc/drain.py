@@ -124,13 +124,15 @@ class Drain:
         return True
 
     async def _deliver(self, mail: Mail, choice: Choice) -> None:
+        unsent = None
         try:
             unsent = await self._courier.deliver(mail, choice)
-            if unsent:
-                self._held.append(unsent)
         finally:
             del self._running[mail.id]
-            self.wake()
+            if unsent:
+                self._held.append(unsent)  # and no bell: the store needs a moment, and the heartbeat comes
+            else:
+                self.wake()
 
     async def _put_off(self, mail: Mail, why: Wait | Hold) -> None:
         """A doubt forbids to ask anybody now. The mail makes room for others until then."""
@@ -139,12 +141,12 @@ class Drain:
                 await self._courier.hold(mail, why)
             else:
                 await self._outbox.release([mail.id], self._clock() + why.seconds)
+            self.wake()
         except StorageUnavailable as error:
             log.error("storage_trouble", mail=mail.id, error=str(error))
             self._held.append(mail)
         finally:
             del self._running[mail.id]
-            self.wake()
 
     async def _keep(self) -> None:
         """Several times in a lease: say that this process lives, and take over what others left that do not.
@@ -170,6 +172,6 @@ class Drain:
     async def _give_back(self) -> None:
         """What is held could wait long: let the outbox have it, due at once."""
         if self._held:
-            ids = [mail.id for mail in self._held]
-            self._held = []
-            await self._outbox.release(ids, self._clock())
+            ids = {mail.id for mail in self._held}
+            await self._outbox.release(list(ids), self._clock())
+            self._held = [mail for mail in self._held if mail.id not in ids]

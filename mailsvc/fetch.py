@@ -265,6 +265,8 @@ async def _hand_over(client: aiosmtplib.SMTP, data: bytes, progress: _Progress) 
     progress.written = True
     client.protocol.write(re.sub(rb"(?m)^\.", b"..", data) + b".\r\n")
     reply = await client.protocol.read_response()
+    if reply.code != aiosmtplib.SMTPStatus.completed and not 400 <= reply.code < 600:
+        raise Unanswered(f"the server said {reply.code} to the message: it may have taken it")
     stage = "done" if reply.code == aiosmtplib.SMTPStatus.completed else "data"
     return SmtpReply(stage, reply.code, reply.message, progress.refused)
 

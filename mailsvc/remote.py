@@ -15,18 +15,35 @@ from urllib.parse import quote
 
 import click
 
-OK, FAILED = 0, 1
+from .setting import http_url
+
+OK, FAILED, TRY_LATER = 0, 1, 75
 PIECE = 1 << 20  # bytes read at a time
 TIMEOUT = 70.0  # seconds; the server answers a waiting request after 60 at the latest
+WAITING = ("scheduled", "queued", "sending")
 BAD = ("failed", "rejected", "bounced", "expired", "canceled", "suppressed")
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would turn a POST into a GET, and hand the key to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Stay)
 
 
 class Remote:
     """A running server at `url`, and the key to it."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise click.BadParameter("must start with http:// or https://", param_hint="--url")
+        try:
+            http_url(url)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--url") from None
+        if key and not (key.isascii() and key.isprintable()):
+            raise click.BadParameter("must be printable ASCII", param_hint="--key")
         self.url = url.rstrip("/")
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
@@ -40,6 +57,8 @@ class Remote:
             return FAILED
         short = f"{answer['status']}  {answer['id']}"
         click.echo(json.dumps(answer, indent=2) if as_json else _timeline(answer) if wait else short)
+        if wait and answer["status"] in WAITING:
+            return TRY_LATER
         return FAILED if answer["status"] in BAD else OK
 
     def providers(self, as_json: bool) -> int:
@@ -96,7 +115,7 @@ class Remote:
         """Write an answer into a new file, all of it, for its owner's eyes alone. Returns what went wrong, in words."""
         request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response, _private(target) as file:  # noqa: S310
+            with _OPENER.open(request, timeout=TIMEOUT) as response, _private(target) as file:
                 copyfileobj(response, file, PIECE)
                 length = int(response.headers.get("Content-Length", -1))
                 return "" if file.tell() == length else f"Only {file.tell()} of {length} bytes came from {self.url}"
@@ -123,10 +142,13 @@ class Remote:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.url + path, data, asked, method=method)  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - checked above
+            with _OPENER.open(request, timeout=TIMEOUT) as response:
                 return response.status, _value(response.read())
         except urllib.error.HTTPError as error:
             with error:
+                if 300 <= error.code < 400:
+                    words = f"{self.url} answered with a redirect to {error.headers.get('Location')}: use that URL"
+                    return error.code, {"detail": words}
                 return error.code, _value(error.read())
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             return 0, {"detail": _silence(self.url, error)}

@@ -53,7 +53,7 @@ class Service:
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
-        self.watch = Watch(outbox, selector, self.keys, feed, config.keep_body, config.keep_mail)
+        self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, config.keep_body, config.keep_mail)
         self.rehearsal: Rehearsal | None = None
         self._accepting = 0
         self.body_bytes = 0  # of all requests whose bodies are in memory; the web counts them
@@ -192,17 +192,19 @@ class Service:
         """Every provider as it stands now, and what this process has seen of it."""
         return [(state, self.tally[state.name]) for state in self._selector.snapshot(time.monotonic())]
 
-    def pause(self, name: str) -> None:
-        """Ask a provider nothing until `resume`. Raises NotFound."""
+    async def pause(self, name: str) -> None:
+        """Ask a provider nothing until `resume`; written down when this returns. Raises NotFound."""
         self._known(name)
         self._selector.pause(name)
         self._courier.news.providers()
+        await self.watch.save_scores()
 
-    def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> None:
         """Ask it again. Raises NotFound."""
         self._known(name)
         self._selector.resume(name)
         self._courier.news.providers()
+        await self.watch.save_scores()
         self._drain.wake()
 
     def _known(self, name: str) -> None:

@@ -98,8 +98,12 @@ def size(text: str) -> int:
 
 def http_url(text: str) -> str:
     """Scheme, host and an optional path, without a slash at the end."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = None
+    if not whole or parts.query or parts.fragment or parts.username:
         raise ValueError("must be a URL of scheme and host, and a path if needed, such as https://api.example.com")
     return text.rstrip("/")
 

@@ -17,6 +17,7 @@ from .keys import Keys
 from .model import Status
 from .outbox.base import Outbox
 from .selector import ProviderState, Selector
+from .tally import Tally
 
 LOOK = 1.0  # seconds between two looks
 TIDY_EVERY = 60  # looks
@@ -32,12 +33,19 @@ class Watch:
     """
 
     def __init__(
-        self, outbox: Outbox, selector: Selector, keys: Keys, feed: Feed, keep_body: float, keep_mail: float
+        self,
+        outbox: Outbox,
+        selector: Selector,
+        keys: Keys,
+        feed: Feed,
+        tally: Tally,
+        keep_body: float,
+        keep_mail: float,
     ) -> None:
-        self._outbox, self._selector, self._keys, self._feed = outbox, selector, keys, feed
+        self._outbox, self._selector, self._keys, self._feed, self._tally = outbox, selector, keys, feed, tally
         self._keep_body, self._keep_mail = min(keep_body, keep_mail), keep_mail
-        self._saved: list[tuple[str, float, str]] = []
-        self._said: dict[str, tuple[float, str, int]] = {}
+        self._saved: list[tuple[str, float, str, float | None]] = []
+        self._said: dict[str, tuple[float, str, int, int, int]] = {}
         self._looking: asyncio.Task[None] | None = None
         self.depth = 0
         self.history = History()
@@ -71,10 +79,13 @@ class Watch:
                 await self.save_scores()
                 if more or turn % TIDY_EVERY == 0:
                     more = await self._forget(time.time())
+                await self._outbox.ping()
             except StorageBroken:
                 self.broken.set()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
+            except Exception:
+                log.exception("look_failed")
             await asyncio.sleep(LOOK)
 
     async def _forget(self, now: float) -> bool:
@@ -87,7 +98,8 @@ class Watch:
         states = self._selector.snapshot(time.monotonic())
         self.history.note(time.time(), {state.name: round(state.score, 2) for state in states})
         for state in states:
-            shown = (round(state.score, 1), state.state, state.in_flight)
+            count = self._tally[state.name]
+            shown = (round(state.score, 1), state.state, state.in_flight, count.sent, count.failed)
             if self._said.get(state.name, shown) != shown:
                 self._feed.say("provider", state.name, state=state.state, reason=state.reason)
             self._said[state.name] = shown
@@ -95,7 +107,7 @@ class Watch:
     async def save_scores(self) -> None:
         """Write the selector's state down if it has changed."""
         states = self._selector.snapshot(time.monotonic())
-        worth = [(state.name, state.health, state.state) for state in states]
+        worth = [(state.name, state.health, state.state, state.until) for state in states]
         if worth != self._saved:
             saved_at = time.time()
             await self._outbox.save_providers([asdict(state) | {"saved_at": saved_at} for state in states])

@@ -107,8 +107,8 @@ def make_server(service: Service) -> Server:
         idle_connection_timeout=seconds,
         body_timeout=seconds,
         max_header_size=MAX_HEADER,
-        max_body_size=DISCARD,
-        max_buffer_size=DISCARD,
+        max_body_size=max(DISCARD, service.config.max_body),
+        max_buffer_size=max(DISCARD, service.config.max_body),
         decompress_request=False,
     )
     server.limit = service.config.max_connections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.message import Message as Headers
+from email.utils import collapse_rfc2231_value
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -45,7 +46,7 @@ def _content_type(value: str | None) -> tuple[str, dict[str, str]]:
     headers["Content-Type"] = value
     parameters = headers.get_params(failobj=[], header="content-type")
     kind = value.partition(";")[0].strip().lower()
-    return kind, {name.lower(): text for name, text in parameters[1:]}
+    return kind, {name.lower(): collapse_rfc2231_value(text) for name, text in parameters[1:]}
 
 
 def _json(body: bytes) -> dict[str, Any]:

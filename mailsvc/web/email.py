@@ -32,7 +32,7 @@ class Mails(Handler):
 
     async def post(self) -> None:
         """Accept a mail. The answer is sent only after it is on the disk; a browser's form leads to the mail's page."""
-        if self.wants_html:
+        if self._is_form_of_a_page():
             guard(self)
             await submit(self)
             return
@@ -63,6 +63,12 @@ class Mails(Handler):
             )
         )
         self.send_json({"data": [view(record) for record in found[:limit]], "has_more": len(found) > limit})
+
+    def _is_form_of_a_page(self) -> bool:
+        """Whether a browser sends a form. A program may accept HTML too, as Java's client does unasked."""
+        headers = self.request.headers
+        programs = "Idempotency-Key" in headers or "Authorization" in headers
+        return self.wants_html and not programs and not headers.get("Content-Type", "").startswith("application/json")
 
     def _idempotency_key(self) -> str | None:
         key = self.request.headers.get("Idempotency-Key")

@@ -11,6 +11,7 @@ from ..address import AddressError, control_character, parse_address
 from ..errors import FieldFault, InvalidMail
 from .base import Handler, rfc3339
 from .body import fields
+from .problem import invalid
 
 NAME, DOMAINS, RATE = 100, 50, 1_000_000  # at most
 USUAL = [Scope.SEND, Scope.READ]
@@ -48,7 +49,10 @@ class Keys(Handler):
         self.admit()
         headers = self.request.headers
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
-        key, text = await self.service.keys.create(*parse(given))
+        rules = parse(given)
+        if self.service.keys.ring.empty and Scope.ADMIN not in rules[1]:
+            raise invalid("scopes", "needs_admin", "must hold admin: this is the first key, and from then on keys rule")
+        key, text = await self.service.keys.create(*rules)
         self.set_header("Location", f"/keys/{key.id}")
         self.send_json(view(key) | {"key": text}, 201)
 

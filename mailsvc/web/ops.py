@@ -30,6 +30,8 @@ class Healthz(Handler):
         """200 as long as the event loop turns."""
         self.send_json({"status": "ok"})
 
+    head = get
+
 
 class Readyz(Handler):
     """`/readyz`."""
@@ -41,6 +43,8 @@ class Readyz(Handler):
         """200, or 503 with the reason."""
         await self.service.ready()
         self.send_json({"status": "ready"})
+
+    head = get
 
 
 class Metrics(Handler):

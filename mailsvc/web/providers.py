@@ -46,7 +46,7 @@ class Pause(Handler):
     async def post(self, name: str) -> None:
         """Pause it; may be repeated."""
         self.admit()
-        self.service.pause(name)
+        await self.service.pause(name)
         if self.wants_html:
             self.redirect("/#providers", status=303)
             return
@@ -61,7 +61,7 @@ class Resume(Handler):
     async def post(self, name: str) -> None:
         """Resume it; may be repeated."""
         self.admit()
-        self.service.resume(name)
+        await self.service.resume(name)
         if self.wants_html:
             self.redirect("/#providers", status=303)
             return

@@ -156,6 +156,61 @@ async def test_providers_are_shown_paused_and_resumed_by_the_command_line(tmp_pa
     assert "API key" in no_key[2]
 
 
+async def test_the_command_line_follows_no_redirect_with_its_key(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 301 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, _, err = await run(tmp_path, "send", "a@b.co", "-s", "Hi", "-c", "x", "--url", url, "--key", "secret")
+
+    assert code == 1
+    assert "redirect to /elsewhere" in err
+    assert len(asked) == 1
+
+
+async def test_a_pause_is_written_down_before_it_is_confirmed(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        await service.call("POST", "/providers/capture/pause")
+        await service.kill()
+        await service.start()
+        _, _, providers = await service.call("GET", "/providers")
+
+    assert providers[0]["state"] == "paused"
+
+
+async def test_programs_that_accept_html_unasked_get_json_and_their_idempotency(tmp_path: Path) -> None:
+    headers = {"Accept": "text/html, image/gif, */*; q=0.2", "Idempotency-Key": "k"}
+    async with Mailsvc(tmp_path) as service:
+        first = await service.call("POST", "/email", json=FORM, headers=headers)
+        again = await service.call("POST", "/email", json=FORM, headers=headers)
+        plain = await service.call("POST", "/email", json=FORM, headers={"Accept": "text/html"})
+
+    assert [answer[0] for answer in (first, again, plain)] == [202, 202, 202]
+    assert first[2]["id"] == again[2]["id"]
+
+
+async def test_monitors_may_ask_with_head(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        answers = [await service.call("HEAD", path) for path in ("/healthz", "/readyz")]
+
+    assert [answer[0] for answer in answers] == [200, 200]
+
+
+async def test_a_database_that_is_gone_ends_the_process_with_74(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        (tmp_path / "mailsvc.db").unlink()
+        code = await asyncio.wait_for(service.ended(), 20)
+
+    assert code == 74
+
+
 async def test_a_slow_client_is_cut_off_and_harms_nobody(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         host, _, port = service.url.removeprefix("http://").rpartition(":")

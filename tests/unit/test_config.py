@@ -184,6 +184,15 @@ def test_sqlite_on_a_disk_that_is_wiped_is_refused() -> None:
     assert Config.from_environ(environ | {"DATABASE_URL": "postgres://u:p@h/d"}).port == 5000
 
 
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "http://[::1", "ftp://x", "http://", "http://u:p@h", "http://h:0"]
+)
+def test_a_provider_url_that_cannot_work_is_a_fault_in_words(url: str) -> None:
+    (found,) = faults(LIVE | {"SENDGRID_URL": url})
+
+    assert found.startswith("SENDGRID_URL must be a URL")
+
+
 def test_secrets_are_not_shown_by_a_repr() -> None:
     config = Config.from_environ(LIVE | KEY | {"DATABASE_URL": "postgres://u:hunter2@h/d"})
 
