@@ -14,7 +14,7 @@ from ..address import Mailbox
 from ..config import Config
 from ..errors import NotSent
 from ..fetch import Fetcher
-from ..model import Message
+from ..model import Message, new_id
 from ..providers import all_providers
 from ..providers.base import HttpRequest, Provider, Request, SmtpRequest
 from .base import Finding, fail, ok, warn
@@ -22,7 +22,8 @@ from .base import Finding, fail, ok, warn
 TIMEOUT = 5.0  # seconds for a connection
 OUR_ANSWER = b'{"status":"ok"}'
 # Where a connection leads depends on no message; it is made to be asked where it would go, and never sent.
-SAMPLE = Message("doctor", Mailbox("doctor@localhost"), (Mailbox("doctor@localhost"),), "doctor", None, "doctor")
+_DOCTOR = Mailbox("doctor@localhost.localdomain")
+SAMPLE = Message(new_id(0.0), _DOCTOR, (_DOCTOR,), "doctor", "doctor", "doctor")
 
 
 async def check(config: Config, *, offline: bool) -> list[Finding]:

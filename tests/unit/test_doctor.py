@@ -1,4 +1,4 @@
-"""What the doctor makes of disks and clocks that no test machine has."""
+"""What the doctor makes of disks, providers and clocks that no test machine has."""
 
 from pathlib import Path
 
@@ -6,7 +6,10 @@ import pytest
 
 from mailsvc.doctor import clock, disk
 from mailsvc.doctor.base import Level
+from mailsvc.doctor.network import SAMPLE, where
 from mailsvc.outbox.base import Inspection
+from mailsvc.providers import all_providers
+from mailsvc.providers.base import Provider, Settings
 
 NOW = 1_800_000_000.0
 MOUNTS = """\
@@ -81,3 +84,10 @@ def test_the_clock_is_held_against_all_that_is_known(
 
     assert found.level is level
     assert words in found.found
+
+
+@pytest.mark.parametrize("kind", [kind for kind in all_providers().values() if kind.name != "capture"])
+def test_it_knows_where_every_provider_would_be_reached(kind: type[Provider]) -> None:
+    values = {name: kind.example.get(name, "x" * 20) for name in (*kind.env,)}
+
+    assert where(kind(Settings(values)).request(SAMPLE))
