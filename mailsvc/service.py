@@ -14,6 +14,7 @@ import structlog
 
 from .access import NOBODY, ApiKey
 from .batcher import Batcher
+from .clock import SteadyClock
 from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
@@ -270,8 +271,10 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     selector, feed, journal = Selector(bases, rng=rng, exact=config.exact), Feed(), Journal(outbox)
     rehearsal = Rehearsal(config.timeout, rng) if config.rehearsal else None
     fetch = rehearsal.fetch if rehearsal else fetcher
-    courier = Courier(config, journal, selector, providers, fetch, feed, rng)
-    drain = Drain(outbox, courier, config.concurrency, uncertain_after=config.uncertain_after)
+    # A database that is shared compares times by a clock of its own.
+    clock = time.time if outbox.shared else SteadyClock()
+    courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock)
+    drain = Drain(outbox, courier, config.concurrency, clock, uncertain_after=config.uncertain_after)
     service = Service(config, outbox, selector, courier, drain, feed)
     service.rehearsal = rehearsal
     service.batches |= journal.sizes

@@ -22,6 +22,7 @@ need() { # need PROGRAM PACKAGE WHAT-FOR
 
 need chromium chromium "browser tests"
 need strace strace "disk tests"
+need faketime faketime "tests of clocks that are set"
 need "/usr/sbin/nginx" nginx-light "tests of deploy/nginx.conf"
 need "/usr/lib/postgresql/*/bin/initdb" postgresql "tests on PostgreSQL"
 
