@@ -16,7 +16,8 @@ from typing import Self
 import pytest
 
 VERSIONS = Path("/usr/lib/postgresql")
-MEMORY = Path("/dev/shm")  # a disk that is none, if there is one
+MEMORY = Path("/dev/shm")  # a disk that is none, if there is one with some room
+ROOM = 1 << 30  # bytes
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -25,7 +26,7 @@ SETTINGS = {
     "autovacuum_naptime": "5s",
     "log_min_messages": "fatal",
 }
-# Everybody may come in; only the user `strict` needs a password.
+# Everybody may come in; only the user `strict` needs a password, which is `right`.
 ACCESS = "local all strict scram-sha-256\nlocal all all trust\n"
 _names = itertools.count(1)
 
@@ -52,12 +53,14 @@ class PostgresServer:
         found = programs()
         assert found is not None
         self._programs = found
-        self.folder = Path(tempfile.mkdtemp(prefix="mailsvc-pg-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="mailsvc-pg-", dir=_fast_disk()))
         self._settings = SETTINGS | settings
+        self._created: list[str] = []
         self._initialise()
 
     def __enter__(self) -> Self:
         self.start()
+        self.run("CREATE ROLE strict LOGIN PASSWORD 'right'")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,13 +80,21 @@ class PostgresServer:
         """A new database; its URL."""
         name = f"test_{next(_names)}"
         self.run(f"CREATE DATABASE {name}")
+        self._created.append(name)
         return self.url(name)
 
-    def run(self, sql: str, database: str = "postgres") -> str:
+    def drop(self) -> None:
+        """All databases that were created are gone: each takes 8 MB, most likely of memory."""
+        drops = [f"DROP DATABASE {name} WITH (FORCE)" for name in self._created]
+        self._created.clear()
+        if drops:
+            self.run(*drops)
+
+    def run(self, *sql: str, database: str = "postgres") -> str:
         """What psql answers, without headers; `database` is a name or a URL."""
         target = ["-h", str(self.folder), "-U", "postgres", "-d", database]
         command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *target]
-        return self._call(*command, "-c", sql)
+        return self._call(*command, *(word for statement in sql for word in ("-c", statement)))
 
     def start(self) -> None:
         """Start it, or start it again."""
@@ -129,13 +140,21 @@ class PostgresServer:
         return said.strip()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One running server for all tests of a worker; a test makes a database of its own, and starts what it has stopped.
+def _fast_disk() -> Path | None:
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
 
-    Without PostgreSQL the test is skipped, loudly.
-    """
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One running server for all tests of a worker. Without PostgreSQL the tests are skipped, loudly."""
     if reason := missing():
         pytest.skip(reason)
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """The server for one test, whose databases are gone afterwards. It starts again what it has stopped."""
+    yield postgres_server
+    postgres_server.drop()

@@ -154,12 +154,11 @@ async def test_a_database_that_cannot_be_used_ends_the_start_with_78_and_its_rea
     if fault == "host":
         url = f"postgres://ann:{secret}@127.0.0.1:1/mail"
     elif fault == "password":
-        postgres.run("DROP ROLE IF EXISTS strict; CREATE ROLE strict LOGIN PASSWORD 'right'")
         url, words = postgres.url(name, f"strict:{quote(secret)}"), words.replace("keyed", "strict")
     elif fault == "database":
         url = postgres.url("nowhere", f"postgres:{secret}")
     elif fault == "newer":
-        postgres.run("CREATE SCHEMA mailsvc; CREATE TABLE mailsvc.schema_version AS SELECT 99 AS number", name)
+        postgres.run("CREATE SCHEMA mailsvc; CREATE TABLE mailsvc.schema_version AS SELECT 99 AS number", database=name)
     else:
         postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 

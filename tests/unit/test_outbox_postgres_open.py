@@ -34,7 +34,7 @@ async def test_ten_processes_start_at_once_on_an_empty_database(postgres: Postgr
     await asyncio.gather(*(outbox.close() for outbox in outboxes))
 
     assert len(listed) == 10
-    assert postgres.run("SELECT number FROM mailsvc.schema_version", url) == str(len(scripts()))
+    assert postgres.run("SELECT number FROM mailsvc.schema_version", database=url) == str(len(scripts()))
 
 
 async def test_nothing_is_made_outside_of_a_schema_of_its_own(postgres: PostgresServer) -> None:
@@ -85,7 +85,6 @@ async def test_a_migration_runs_on_what_is_there_and_only_once(postgres: Postgre
 
 
 async def test_a_wrong_password_is_said_without_the_password(postgres: PostgresServer) -> None:
-    postgres.run("CREATE ROLE strict LOGIN PASSWORD 'right'")
     said = await refusal(postgres.url("postgres", f"strict:{SECRET}"))
 
     assert 'password authentication failed for user "strict"' in said
@@ -151,7 +150,7 @@ async def test_a_user_who_may_make_nothing_is_told_what_an_administrator_can_do(
     url = postgres.create()
     postgres.run("CREATE ROLE guest LOGIN")
     said = await refusal(url.replace("postgres@", "guest@"))
-    postgres.run("CREATE SCHEMA mailsvc AUTHORIZATION guest", url)
+    postgres.run("CREATE SCHEMA mailsvc AUTHORIZATION guest", database=url)
     async with opened(url.replace("postgres@", "guest@")) as outbox:
         ids = await store(outbox)
 
