@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
+from ..callback import CallbackStore
 from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
@@ -170,6 +171,9 @@ class Outbox(Protocol):
 
     @property
     def lease(self) -> float: ...  # noqa: D102 - see above
+
+    @property
+    def callbacks(self) -> CallbackStore: ...  # noqa: D102 - whom to tell of what becomes of mails, and what was told
 
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
         """At start, and again and again if it is shared: give back what an ended owner had claimed; close its open

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
-    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4"},
+    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "callback"},
     {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
     {"outbox", "providers", "simulate"},
     {"fetch", "config", "outcome", "journal", "news", "choice", "decision", "keys", "metrics"},

@@ -10,7 +10,7 @@ import pytest
 
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, leases, reads, tally
+from mailsvc.outbox.postgres import PostgresOutbox, accept, callbacks, deliver, leases, reads, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
 from tests.postgres import PostgresServer
@@ -39,11 +39,20 @@ STATEMENTS = {
     "mail": reads.MAIL,
     "record": reads.RECORD_BY_ID,
     "doubts": reads.DOUBTS,
+    "claim notices": callbacks.CLAIM,
+    "end tries": callbacks.END,
+    "judge callbacks": callbacks.JUDGE,
+    "release notices": callbacks.RELEASE,
+    "log of notices": callbacks.LOG,
+    "tries": callbacks.TRIES,
+    "replay": callbacks.REPLAY_SOME,
+    "backlog": callbacks.BACKLOG,
+    "forget notices": callbacks.FORGET,
     **{f"page of {name}": reads.page_query(page)[0] for name, page in PAGES.items()},
 }
 KEYS = itertools.count()
-# Reads of what the statement itself has, not of a table.
-HARMLESS = re.compile(r"(CTE|Function|Subquery|Values) Scan")
+# Reads of what the statement itself has, not of a table; and of the callbacks, of which there are a few.
+HARMLESS = re.compile(r"(CTE|Function|Subquery|Values) Scan|Seq Scan on callback$")
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -17,6 +17,7 @@ from . import accept, deliver, keys, leases, reads, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
+from .callbacks import PostgresCallbacks
 from .schema import prepare
 from .server import CERTAIN, Server
 from .tally import COMPACT
@@ -42,6 +43,7 @@ class PostgresOutbox:
     def __init__(self, server: Server, bell: Bell, lease: float) -> None:
         self.lease = lease
         self._server, self._bell = server, bell
+        self.callbacks = PostgresCallbacks(server)
 
     @classmethod
     async def open(

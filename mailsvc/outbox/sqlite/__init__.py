@@ -15,6 +15,7 @@ from ...errors import StorageBroken, StorageUnavailable
 from ...model import Mail, Record, Resolution, Status
 from ..base import Added, Addition, Beginning, Erasure, Extent, News, Page, Settlement
 from . import accept, copying, deliver, keys, reads, retention
+from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
@@ -37,6 +38,7 @@ class SqliteOutbox:
         self, file: DatabaseFile, engine: Engine, reserve: int = RESERVE, longest_log: int = LONGEST_LOG
     ) -> None:
         self._file, self._engine, self._reserve, self._longest_log = file, engine, reserve, longest_log
+        self.callbacks = SqliteCallbacks(engine)
 
     @classmethod
     async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:

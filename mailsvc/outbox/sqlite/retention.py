@@ -34,6 +34,9 @@ HIDE_WORDS = f"UPDATE attempt SET detail = NULL WHERE mail {THESE}"  # noqa: S60
 HIDE_EVENTS = f"""
 UPDATE event SET detail = NULL, recipient = iif(recipient = ? COLLATE NOCASE, ?, recipient) WHERE mail {THESE}
 """  # noqa: S608 - a constant
+HIDE_NOTICES = f"""
+UPDATE notice SET error = NULL WHERE error IS NOT NULL AND mail IN (SELECT id FROM mail WHERE number {THESE})
+"""  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def _erase(connection: sqlite3.Connection, person: Person) -> Erasure:
     connection.execute(HIDE_RECIPIENT, (ERASED_ADDRESS, these, address))
     connection.execute(HIDE_WORDS, (these,))
     connection.execute(HIDE_EVENTS, (address, ERASED_ADDRESS, these))
+    connection.execute(HIDE_NOTICES, (these,))
     (waiting,) = connection.execute(WAITING_TO, (address,)).fetchone()
     return Erasure(len(numbers), waiting)
 
