@@ -170,6 +170,43 @@ class Event:
     detail: str | None = None
 
 
+class ReportType(StrEnum):
+    """What a provider tells about a mail after it has taken it; the same word for all providers."""
+
+    SENT = "sent"  # it is on its way
+    DELAYED = "delayed"  # it could not be delivered yet
+    DELIVERED = "delivered"
+    REJECTED = "rejected"  # taken, and then not sent
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider tells later about a mail. `at` is the Unix time at which it happened, by the provider's clock.
+
+    `event` identifies the report: the provider may repeat it, always with the same text. `mail_id` is our id, where the
+    report carries it; `provider_message_id` is what the provider calls the mail, in the form that its answer to the
+    request has. `recipient` is None where the report does not say which one it is about. `permanent` tells a hard
+    bounce from a soft one, and is None where the provider does not know, or it is no bounce. `detail` is one harmless
+    line. `token` may be used for this one report and no other.
+    """
+
+    type: ReportType
+    at: float
+    provider: str
+    event: str
+    mail_id: str | None = None
+    provider_message_id: str | None = None
+    recipient: str | None = None
+    permanent: bool | None = None
+    detail: str | None = None
+    token: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """All that is known of a mail. `attempts` and `events` are empty in a list. `erased_at`: its bodies are gone."""

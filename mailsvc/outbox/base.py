@@ -14,10 +14,17 @@ from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
 from ..callback import CallbackStore
-from ..model import Event, Mail, Outcome, Payload, Record, Resolution, Status
+from ..model import Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
+
+# For how long a report is kept that is about no mail of ours, in seconds.
+KEEP_UNMATCHED = 7 * 86_400.0
+# Seconds after which a report without our id is looked at again: the provider's answer that names the mail may take as
+# long as its time-out, a doubt about it longer.
+LOOK_AGAIN = (2.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+NEWEST = 1000  # mails to a recipient among which one is looked for by the provider's name for it
 
 # What stands in place of a recipient who was erased, and of the subject of a mail to one.
 ERASED_ADDRESS, ERASED_SUBJECT = "erased@erased.invalid", "(erased)"
@@ -142,6 +149,28 @@ class Inspection:
     remarks: tuple[tuple[str, str], ...] = ()
 
 
+class Fate(StrEnum):
+    """What became of a kept report when it was looked at."""
+
+    MERGED = "merged"
+    WAITS = "waits"  # no mail was found yet; the answer that names it may be under way
+    UNMATCHED = "unmatched"  # it is about no mail of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A report, and what it did. `status` is where the mail stands, `was` where it stood before this batch; both None
+    without a mail. `doubled`: by now it is known that the mail was sent twice, and it was not before.
+    """
+
+    report: Report
+    fate: Fate
+    mail_id: str | None = None
+    was: Status | None = None
+    status: Status | None = None
+    doubled: bool = False
+
+
 class News(StrEnum):
     """What another process can have changed."""
 
@@ -216,6 +245,19 @@ class Outbox(Protocol):
     async def release(self, ids: Sequence[str], due_at: float) -> None:
         """Give claimed mails back that nobody was asked to send: no try and no round is lost."""
 
+    async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
+        """Keep what providers tell, durably, each report once. True for one that is new, False for one that is known by
+        its `event`; Conflict where its token was used for another event.
+        """
+
+    async def fold(self, room: int, now: float) -> list[Folded]:
+        """Merge up to `room` kept reports into their mails, durably, in the order in which they came.
+
+        A mail is found by our id, else by what its provider calls it, among the mails to that recipient. What merge.py
+        says is written down with the report: status, recipients, events. A mail that was in the queue or in doubt is
+        settled by that, and due no more. One in mid-attempt keeps its attempt, whose end changes nothing else.
+        """
+
     async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name
         """All that is known of a mail; None if there is none for this owner (None: any owner)."""
 
@@ -259,7 +301,8 @@ class Outbox(Protocol):
         """Raise what an addition would meet now."""
 
     async def tidy(self, now: float) -> bool:
-        """Housekeeping in one small step, for a quiet moment: forgets idempotency keys older than a day.
+        """Housekeeping in one small step, for a quiet moment: forgets idempotency keys older than a day, and reports
+        that were about no mail after KEEP_UNMATCHED.
 
         True while more is left to do.
         """

@@ -8,7 +8,19 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
     {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "callback"},
-    {"selector", "standing", "backoff", "render", "batcher", "submission", "feed", "setting", "tally", "history"},
+    {
+        "selector",
+        "standing",
+        "backoff",
+        "render",
+        "batcher",
+        "submission",
+        "feed",
+        "setting",
+        "tally",
+        "history",
+        "merge",
+    },
     {"outbox", "providers", "simulate"},
     {"fetch", "config", "outcome", "journal", "news", "choice", "decision", "keys", "metrics"},
     {"delivery", "rehearsal", "watch"},

@@ -10,7 +10,7 @@ import pytest
 
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.postgres import PostgresOutbox, accept, callbacks, deliver, leases, reads, tally
+from mailsvc.outbox.postgres import PostgresOutbox, accept, callbacks, deliver, inbox, leases, reads, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
 from tests.postgres import PostgresServer
@@ -33,6 +33,13 @@ STATEMENTS = {
     "begin": deliver.BEGIN,
     "settle": deliver.SETTLE,
     "release": deliver.RELEASE,
+    "keep reports": inbox.KEEP,
+    "due reports": inbox.DUE,
+    "find mails": inbox.FIND,
+    "lock mails": inbox.LOCK,
+    "known mails": inbox.KNOWN,
+    "merge reports": inbox.MERGE,
+    "forget reports": inbox.FORGET,
     "renew": leases.RENEW,
     "recover": leases.RECOVER,
     "late": leases.LATE,
@@ -157,6 +164,6 @@ async def test_tidying_adds_up_what_connections_that_are_gone_have_counted(postg
 
 
 def test_every_statement_that_moves_mails_keeps_the_counts() -> None:
-    moving = [accept.ADD, accept.ADD_AGAIN, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RECOVER]
+    moving = [accept.ADD, accept.ADD_AGAIN, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RECOVER, inbox.MERGE]
 
     assert all(tally.TALLY in sql for sql in moving)

@@ -11,9 +11,21 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import Conflict
-from ...model import Mail, Record, Resolution, Status
-from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Beginning, Erasure, Extent, News, Page, Settlement
-from . import accept, deliver, keys, leases, reads, retention
+from ...model import Mail, Record, Report, Resolution, Status
+from ..base import (
+    KEEP_IDEMPOTENCY_KEYS,
+    KEEP_UNMATCHED,
+    Added,
+    Addition,
+    Beginning,
+    Erasure,
+    Extent,
+    Folded,
+    News,
+    Page,
+    Settlement,
+)
+from . import accept, deliver, inbox, keys, leases, reads, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
@@ -108,6 +120,14 @@ class PostgresOutbox:
         if ids:
             await deliver.release(self._server, ids, due_at)
 
+    async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
+        """See Outbox."""
+        return await inbox.keep(self._server, reports, now)
+
+    async def fold(self, room: int, now: float) -> list[Folded]:
+        """See Outbox. What another process is folding is left to it."""
+        return await inbox.fold(self._server, room, now)
+
     async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name
         """See Outbox."""
         return await reads.get(self._server, id, owner)
@@ -167,6 +187,7 @@ class PostgresOutbox:
     async def tidy(self, now: float) -> bool:
         """See Outbox. Adds up the counts of connections that are gone, too."""
         more = await accept.forget_keys(self._server, now - KEEP_IDEMPOTENCY_KEYS)
+        more |= await inbox.forget(self._server, now - KEEP_UNMATCHED)
         await self._server.run(lambda: self._server.fetch(COMPACT))
         return more
 

@@ -116,6 +116,11 @@ WITH given AS (
     UPDATE recipient SET status = own.status
     FROM unnest($18::uuid[], $19::text[], $20::text[]) AS own (mail, address, status) JOIN ruled USING (mail)
     WHERE recipient.mail = own.mail AND lower(recipient.address) = lower(own.address COLLATE "C") AND ruled.applies
+        AND (recipient.status IS NULL OR recipient.status NOT IN ('delivered', 'bounced', 'complained'))
+), reports AS (
+    UPDATE report SET due_at = ruled.ended_at FROM ruled
+    WHERE ruled.applies AND NOT ruled.moves
+        AND number = (SELECT number FROM report AS newest WHERE newest.mail = ruled.mail ORDER BY number DESC LIMIT 1)
 ), events AS (
     INSERT INTO event (mail, type, at, provider, recipient, detail)
     SELECT mail, type, at, said.provider, recipient, said.detail

@@ -49,6 +49,10 @@ WITH found AS (
 UPDATE mail SET erased_at = coalesce(erased_at, $2), subject = $5, error = NULL
 FROM found WHERE mail.id = found.id RETURNING 1
 """  # noqa: S608 - a constant
+# What waits to be merged for the first time is merged in a moment, and leaves no address behind.
+FORGET_REPORTS = """
+DELETE FROM report WHERE lower(recipient) = lower($1::text COLLATE "C") AND (due_at IS NULL OR tries > 0)
+"""
 WAITING = f"""
 SELECT count(*) FROM mail WHERE id IN (SELECT mail FROM recipient WHERE {PERSON}) AND NOT {FINAL}
 """  # noqa: S608 - a constant
@@ -67,5 +71,6 @@ async def erase(server: Server, address: str, now: float) -> Erasure:
         return Erasure(0, 0)
     values = (address, now, STEP, ERASED_ADDRESS, ERASED_SUBJECT)
     erased = await server.run(lambda: server.fetch(ERASE, *values))
+    await server.run(lambda: server.fetch(FORGET_REPORTS, address))
     ((waiting,),) = await server.look(WAITING, address)
     return Erasure(len(erased), waiting)

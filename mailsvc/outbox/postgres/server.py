@@ -115,11 +115,33 @@ class Server:
             connection.terminate()  # a polite end would wait for the same silent network
             raise Lost("PostgreSQL did not answer in time") from error
         except Exception as error:
-            lost = isinstance(error, asyncpg.InterfaceError) and connection.is_closed()
-            trouble = Lost("the connection to PostgreSQL was lost") if lost else storage_trouble(error)
-            raise trouble or error from error
+            raise _trouble(error, connection) from error
         finally:
             await self._pool.release(connection)
+
+    async def transact(self, work: Callable[[asyncpg.Connection], Awaitable[R]]) -> R:
+        """Do some work in a transaction of several statements, again if it got into the way of another one.
+
+        Raises StorageUnavailable; Lost when it may have been committed or not.
+        """
+        async with self._noted():
+            connection = await self._acquire()
+            try:
+                for left in reversed(range(TRIES)):
+                    try:
+                        async with connection.transaction():
+                            return await work(connection)
+                    except asyncpg.PostgresError as error:
+                        if not (left and nothing_done(error)):
+                            raise
+                raise AssertionError("the last try returns or raises")
+            except TimeoutError as error:
+                connection.terminate()  # as above
+                raise Lost("PostgreSQL did not answer in time") from error
+            except Exception as error:
+                raise _trouble(error, connection) from error
+            finally:
+                await self._pool.release(connection)
 
     async def close(self) -> None:
         """Finish what runs, then disconnect. May be called again."""
@@ -168,6 +190,13 @@ class Server:
                 if loop.time() >= deadline:
                     raise StorageUnavailable(f"{error}; whether this was stored is not known") from error
             await asyncio.sleep(PAUSE)
+
+
+def _trouble(error: Exception, connection: Any) -> Exception:
+    """The trouble of the store that an error of this connection stands for, or the error itself."""
+    if isinstance(error, asyncpg.InterfaceError) and connection.is_closed():
+        return Lost("the connection to PostgreSQL was lost")
+    return storage_trouble(error) or error
 
 
 async def _set_up(connection: asyncpg.Connection) -> None:

@@ -12,9 +12,9 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
-from ...model import Mail, Record, Resolution, Status
-from ..base import Added, Addition, Beginning, Erasure, Extent, News, Page, Settlement
-from . import accept, copying, deliver, keys, reads, retention
+from ...model import Mail, Record, Report, Resolution, Status
+from ..base import Added, Addition, Beginning, Erasure, Extent, Folded, News, Page, Settlement
+from . import accept, copying, deliver, inbox, keys, reads, retention
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -90,6 +90,14 @@ class SqliteOutbox:
         """See Outbox. Not synced, as a claim is not."""
         await self._engine.write(deliver.release, [deliver.Release(each, due_at) for each in ids], durable=False)
 
+    async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
+        """See Outbox."""
+        return await self._engine.write(inbox.keep, [inbox.Received(each, now) for each in reports])
+
+    async def fold(self, room: int, now: float) -> list[Folded]:
+        """See Outbox."""
+        return _only(await self._engine.write(inbox.fold, [inbox.Due(room, now)]))
+
     async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name
         """See Outbox."""
         return await self._engine.run(lambda connection: reads.get(connection, id, owner))
@@ -152,6 +160,7 @@ class SqliteOutbox:
     async def tidy(self, now: float) -> bool:
         """See Outbox. Gives the room of a long log back, too."""
         more = _only(await self._engine.write(accept.forget_keys, [now], durable=False))
+        more |= _only(await self._engine.write(inbox.forget, [now], durable=False))
         if not more:
             await self._engine.checkpoint(quiet=True)
         return more

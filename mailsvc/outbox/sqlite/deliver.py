@@ -37,7 +37,13 @@ UPDATE mail SET status = ?, due_at = ?, claimable_at = ?, rounds = ?, provider =
     provider_message_id = coalesce(?, provider_message_id), error = ?, updated_at = ?
 WHERE number = ?
 """
-SET_RECIPIENT = "UPDATE recipient SET status = ? WHERE mail = ? AND address = ?"
+# What was reported by then is known better.
+SET_RECIPIENT = """
+UPDATE recipient SET status = ? WHERE mail = ? AND address = ?
+    AND (status IS NULL OR status NOT IN ('delivered', 'bounced', 'complained'))
+"""
+# A report came before the end of the attempt: what is known of the mail is to be looked at once more.
+LOOK_AGAIN = "UPDATE report SET due_at = ? WHERE number = (SELECT max(number) FROM report WHERE mail = ?)"
 INSERT_EVENT = """
 INSERT INTO event (mail, n, type, at, provider, recipient, detail)
 SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM event WHERE mail = ?1
@@ -182,6 +188,8 @@ def _settle(transaction: Transaction, settlement: Settlement) -> bool:
         transaction.move(Status(status), settlement.status)
         if settlement.status not in OPEN:
             connection.execute(FORGET_PAYLOADS, (number,))
+    elif applies:
+        connection.execute(LOOK_AGAIN, (settlement.ended_at, number))
     if applies:
         _note(connection, number, settlement)
     return applies
@@ -196,15 +204,15 @@ def _idle(connection: sqlite3.Connection, number: int, status: str) -> bool:
 
 def _end_attempt(connection: sqlite3.Connection, number: int, settlement: Settlement) -> bool:
     outcome = settlement.outcome and settlement.outcome.value
-    values = (outcome, settlement.http_status, _harmless(settlement.detail), settlement.ended_at, number, settlement.n)
+    values = (outcome, settlement.http_status, harmless(settlement.detail), settlement.ended_at, number, settlement.n)
     return connection.execute(END_ATTEMPT, values).rowcount == 1
 
 
 def _standing(settlement: Settlement, due_at: float | None) -> tuple[object, ...]:
     sending = settlement.status is Status.SENDING
     times = (due_at, None) if sending else (settlement.due_at, settlement.due_at)
-    provider = (settlement.provider, _harmless(settlement.provider_message_id))
-    error = _harmless(settlement.error)
+    provider = (settlement.provider, harmless(settlement.provider_message_id))
+    error = harmless(settlement.error)
     return settlement.status.value, *times, settlement.rounds, *provider, error, settlement.ended_at
 
 
@@ -214,7 +222,7 @@ def _note(connection: sqlite3.Connection, number: int, settlement: Settlement) -
     for address, status in (settlement.recipients or {}).items():
         connection.execute(SET_RECIPIENT, (status.value, number, address))
     for event in settlement.events:
-        values = (event.type, event.at, event.provider, event.recipient, _harmless(event.detail))
+        values = (event.type, event.at, event.provider, event.recipient, harmless(event.detail))
         connection.execute(INSERT_EVENT, (number, *values))
 
 
@@ -224,6 +232,6 @@ def release(transaction: Transaction, releases: Sequence[Release]) -> list[Excep
     return [None] * len(releases)
 
 
-def _harmless(text: str | None) -> str | None:
+def harmless(text: str | None) -> str | None:
     """A provider's words without what a database cannot keep: U+0000 and lone surrogates."""
     return text and text.replace("\x00", "").encode("utf-8", "replace").decode()

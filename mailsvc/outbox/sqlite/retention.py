@@ -37,6 +37,8 @@ UPDATE event SET detail = NULL, recipient = iif(recipient = ? COLLATE NOCASE, ?,
 HIDE_NOTICES = f"""
 UPDATE notice SET error = NULL WHERE error IS NOT NULL AND mail IN (SELECT id FROM mail WHERE number {THESE})
 """  # noqa: S608 - a constant
+# What waits to be merged for the first time is merged in a moment, and leaves no address behind.
+FORGET_REPORTS = "DELETE FROM report WHERE recipient = ? AND (due_at IS NULL OR tries > 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def _erase(connection: sqlite3.Connection, person: Person) -> Erasure:
     connection.execute(HIDE_WORDS, (these,))
     connection.execute(HIDE_EVENTS, (address, ERASED_ADDRESS, these))
     connection.execute(HIDE_NOTICES, (these,))
+    connection.execute(FORGET_REPORTS, (address,))
     (waiting,) = connection.execute(WAITING_TO, (address,)).fetchone()
     return Erasure(len(numbers), waiting)
 
