@@ -49,6 +49,13 @@ class Hold:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No provider that is configured can carry this mail."""
+
+    why: str
+
+
 class Chooser:
     """Chooses, and remembers which senders' domains a provider has refused lately.
 
@@ -67,10 +74,11 @@ class Chooser:
         self._clock, self._monotonic = clock, monotonic
         self._refused_senders: dict[tuple[str, str], float] = {}
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | None:
         """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
 
-        Wait and Hold tell that it is this mail alone that has to wait: it is uncertain, or its sender is refused.
+        Wait and Hold tell that it is this mail alone that has to wait: it is uncertain, its sender is refused, or those
+        who could carry it cannot be asked.
         """
         payload = self._known_by_key(mail)
         if payload and mail.uncertain:
@@ -120,19 +128,31 @@ class Chooser:
     def _candidate(self, name: str, now: float) -> Candidate:
         return next(candidate for candidate in self._selector.survey(now) if candidate.name == name)
 
-    def _best(self, mail: Mail, tried: set[str]) -> Choice | Wait | None:
+    def _best(self, mail: Mail, tried: set[str]) -> Choice | Wait | Never | None:
         """The best score. One that may have the mail already is asked only if there is nobody else."""
         now, domain = self._monotonic(), mail.sender.domain
-        unusable = self._unusable(domain, now)
-        name = self._selector.pick(now, tried | unusable | mail.doubted)
+        lacks = self._lacks(mail)
+        if len(lacks) == len(self._providers):
+            return Never("; ".join(f"{name} {why}" for name, why in lacks.items()))
+        refusing = self._unusable(domain, now) - lacks.keys()
+        excluded = tried | refusing | lacks.keys()
+        name = self._selector.pick(now, excluded | mail.doubted)
         if name is None and mail.doubted:
-            name = self._selector.pick(now, tried | unusable)
+            name = self._selector.pick(now, excluded)
         if name is None:
             # Such a mail makes room for others: held, it would keep them from being claimed.
-            alone = unusable and self._selector.pick(now, tried) is not None
-            return Wait(self._sender_refused_for(domain, now)) if alone else None
+            alone = (refusing or lacks) and self._selector.pick(now, tried) is not None
+            return Wait(self._sender_refused_for(domain, now) if refusing else LOOK_AGAIN) if alone else None
         refused = {"state": "sender_refused", "reason": f"it refused senders of {domain} lately"}
-        return self._choice(mail, name, now, tried | unusable, dict.fromkeys(unusable, refused) | {name: _CHOSEN})
+        words = dict.fromkeys(refusing, refused) | {
+            who: {"state": "cannot", "reason": why} for who, why in lacks.items()
+        }
+        return self._choice(mail, name, now, excluded, words | {name: _CHOSEN})
+
+    def _lacks(self, mail: Mail) -> dict[str, str]:
+        """The providers that cannot carry this mail, and why."""
+        found = ((name, provider.ability.lacks(mail)) for name, provider in self._providers.items())
+        return {name: why for name, why in found if why}
 
     def _choice(
         self,

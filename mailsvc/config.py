@@ -106,7 +106,7 @@ class Config:
             lock_wait=read.get("MAILSVC_LOCK_WAIT", setting.seconds(0, 3600), 0.0),
             lease=read.get("MAILSVC_LEASE", setting.seconds(1, 3600), 60.0),
             log_level=read.get("MAILSVC_LOG", setting.one_of("debug", "info", "warning", "error"), "info"),
-            max_body=read.get("MAILSVC_MAX_BODY", setting.size, 1024 * 1024),
+            max_body=read.get("MAILSVC_MAX_BODY", setting.size, 25 * 1024 * 1024),
             max_queued=read.get("MAILSVC_MAX_QUEUED", setting.integer(1, 10**12), 1_000_000),
             max_connections=read.get("MAILSVC_MAX_CONNECTIONS", setting.integer(1, 100_000), 1000),
             client_timeout=read.get("MAILSVC_CLIENT_TIMEOUT", setting.seconds(0.1, 600), 20.0),

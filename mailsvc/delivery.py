@@ -15,10 +15,11 @@ from typing import Any
 import structlog
 
 from .backoff import next_due
-from .choice import Choice, Chooser, Hold, Wait
+from .choice import Choice, Chooser, Hold, Never, Wait
 from .config import Config
 from .errors import Conflict, InvalidMail, NotSent, StorageBroken, StorageUnavailable, Unanswered
 from .feed import Feed
+from .files import Files
 from .journal import Journal
 from .model import Mail, Message, Outcome, Payload, Resolution, Status
 from .news import News
@@ -58,7 +59,8 @@ class Courier:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._journal, self._selector, self._providers = config, journal, selector, providers
+        self._config, self._journal, self._selector, self.providers = config, journal, selector, providers
+        self._files = Files(journal.attachments)
         self._fetch, self._rng, self._clock, self._monotonic = fetch, rng, clock, monotonic
         self.news = News(feed, selector, monotonic)
         self.tally = Tally()
@@ -68,7 +70,7 @@ class Courier:
         """Whether it makes sense to claim mails at all."""
         return self._selector.pick(self._monotonic()) is not None
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | None:
         """See Chooser."""
         return self._chooser.choose(mail, tried)
 
@@ -80,17 +82,26 @@ class Courier:
         log.warning("held", mail=mail.id, why=hold.why)
         self.news.mail(mail.id, status)
 
+    async def give_up(self, mail: Mail, never: Never) -> None:
+        """Nobody can be asked, ever: what is configured has changed since the mail was accepted."""
+        status = Status.UNCERTAIN if mail.doubted else Status.FAILED
+        error = f"no configured provider can send it: {never.why}"
+        await self._journal.settle(Settlement(mail.id, 0, None, status, None, mail.rounds, self._clock(), error=error))
+        log.error("cannot_be_sent", mail=mail.id, why=never.why)
+        self.news.mail(mail.id, status)
+
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
         go, next_choice = _Go(mail, mail.attempts, set(), []), choice
         try:
-            message = await _render(mail)
-            while await self._attempt(go, next_choice, message) is Status.SENDING:
-                found = self.choose(go.mail, go.tried)
-                if not isinstance(found, Choice):
-                    await self._end_round(go)
-                    break
-                next_choice = found
+            async with self._files.of(mail) as attachments:
+                message = await _render(replace(mail, attachments=attachments))
+                while await self._attempt(go, next_choice, message) is Status.SENDING:
+                    found = self.choose(go.mail, go.tried)
+                    if not isinstance(found, Choice):
+                        await self._end_round(go)
+                        break
+                    next_choice = found
         except StorageBroken as error:
             log.error("storage_broken", mail=mail.id, error=str(error))
         except StorageUnavailable as error:
@@ -130,7 +141,7 @@ class Courier:
 
     def _prepare(self, choice: Choice, message: Message) -> Request | Result:
         """What to send, to the byte as before if there was a before; a result where the adapter fails."""
-        provider = self._providers[choice.provider]
+        provider = self.providers[choice.provider]
         try:
             return provider.again(choice.again.body, choice.again.key) if choice.again else provider.request(message)
         except Exception as error:
@@ -142,7 +153,7 @@ class Courier:
         if isinstance(request, Result):
             return request
         try:
-            return self._providers[name].read(await self._fetch(request), message)
+            return self.providers[name].read(await self._fetch(request), message)
         except NotSent as error:
             return Result(Outcome.DOWN, one_line(str(error)))
         except Unanswered as error:
@@ -190,12 +201,12 @@ class Courier:
 
     def _stands(self, go: _Go, choice: Choice, result: Result, now: float) -> Standing:
         """Where the mail stands; from here on without the doubt that this attempt has settled."""
-        keyed = Can.DEDUPE in self._providers[choice.provider].can
+        keyed = Can.DEDUPE in self.providers[choice.provider].can
         after, refusals = self._config.uncertain_after, len(go.refused_by)
         stands = standing(go.mail, choice.provider, result, refusals, now, after, keyed=keyed, bound=choice.bound)
         if stands.resolved:
             go.mail = replace(go.mail, doubted=go.mail.doubted - {choice.provider}, uncertain=False)
-        if result.outcome is Outcome.REFUSED and len(self._providers) == 1 and stands.status is Status.SENDING:
+        if result.outcome is Outcome.REFUSED and len(self.providers) == 1 and stands.status is Status.SENDING:
             stands = replace(stands, status=Status.FAILED)
         if stands.status is Status.FAILED and go.mail.doubted:
             stands = replace(stands, status=Status.UNCERTAIN)  # somebody may have it

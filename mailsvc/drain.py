@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import structlog
 
-from .choice import Choice, Hold, Wait
+from .choice import Choice, Hold, Never, Wait
 from .delivery import Courier
 from .errors import StorageUnavailable
 from .model import Mail
@@ -134,11 +134,13 @@ class Drain:
             else:
                 self.wake()
 
-    async def _put_off(self, mail: Mail, why: Wait | Hold) -> None:
-        """A doubt forbids to ask anybody now. The mail makes room for others until then."""
+    async def _put_off(self, mail: Mail, why: Wait | Hold | Never) -> None:
+        """Nobody may be asked for this mail now. It makes room for others until then."""
         try:
             if isinstance(why, Hold):
                 await self._courier.hold(mail, why)
+            elif isinstance(why, Never):
+                await self._courier.give_up(mail, why)
             else:
                 await self._outbox.release([mail.id], self._clock() + why.seconds)
             self.wake()

@@ -22,6 +22,7 @@ class Journal:
     def __init__(self, outbox: Outbox) -> None:
         self._beginnings = Batcher(outbox.begin, MAX_BATCH, "begin")
         self._settlements = Batcher(outbox.settle, MAX_BATCH, "settle")
+        self.attachments = outbox.attachments
         self.sizes = {"begin": self._beginnings.sizes, "settle": self._settlements.sizes}
 
     async def begin(self, beginning: Beginning) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -86,10 +87,26 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a mail. With a `content_id` it is inline: the HTML shows it by `cid:`.
+
+    `size` is in bytes. `content` is empty where only the list of files is asked for.
+    """
+
+    filename: str
+    content_type: str
+    content_id: str | None
+    size: int
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """A mail as accepted and as claimed from the outbox. Times are Unix seconds.
 
     `content` is markdown; it excludes `html` and `text`, of which at least one is there otherwise.
+    Nobody stands twice in `to`, `cc` and `bcc`. The names in `headers` differ in more than case.
+    `attachments` come from the outbox without their content.
     `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have it.
     `uncertain`: claimed while it was in doubt, so that the doubt decides who may be asked.
     """
@@ -108,13 +125,37 @@ class Mail:
     doubted: frozenset[str] = frozenset()
     uncertain: bool = False
     payloads: tuple[Payload, ...] = ()
+    cc: tuple[Mailbox, ...] = ()
+    bcc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def people(self) -> list[tuple[str, Mailbox]]:
+        """All recipients, each after its role."""
+        roles = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
+        return [(role, each) for role, boxes in roles for each in boxes]
+
+    @property
+    def attached(self) -> int:
+        """Bytes of all attachments."""
+        return sum(attachment.size for attachment in self.attachments)
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything, about."""
+        texts = len(self.content or "") + len(self.html or "") + len(self.text or "")
+        return texts + self.attached
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a provider is asked to send: everything rendered, nothing left to decide. `id` is the mail's id.
 
-    At least one of `html` and `text` is not empty.
+    At least one of `html` and `text` is not empty. The rest is as in the mail, with the attachments' content.
     """
 
     id: str
@@ -123,6 +164,18 @@ class Message:
     subject: str
     html: str | None
     text: str | None
+    cc: tuple[Mailbox, ...] = ()
+    bcc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def everybody(self) -> tuple[Mailbox, ...]:
+        """All who get it: `to`, `cc` and `bcc`."""
+        return (*self.to, *self.cc, *self.bcc)
 
     @property
     def message_id(self) -> str:
@@ -223,6 +276,8 @@ class Record:
     provider_message_id: str | None
     error: str | None
     erased_at: float | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     events: tuple[Event, ...] = ()
 

@@ -69,7 +69,21 @@ def render(mail: Mail) -> Message:
     if mail.content is not None:
         body = nh3.clean(_bounded(mail.content))
         html, text = _LAYOUT.format(title=escape(mail.subject), body=body), mail.content
-    return Message(mail.id, mail.sender, mail.to, mail.subject, html, text)
+    return Message(
+        id=mail.id,
+        sender=mail.sender,
+        to=mail.to,
+        subject=mail.subject,
+        html=html,
+        text=text,
+        cc=mail.cc,
+        bcc=mail.bcc,
+        reply_to=mail.reply_to,
+        headers=mail.headers,
+        tags=mail.tags,
+        metadata=mail.metadata,
+        attachments=mail.attachments,
+    )
 
 
 def _plainly_harmless(content: str) -> bool:

@@ -19,7 +19,18 @@ from .config import Config
 from .decision import Decision, decided, not_uncertain
 from .delivery import Courier
 from .drain import Drain
-from .errors import ConfigError, Forbidden, NotFound, Overloaded, QueueFull, RateLimited, ShuttingDown, StorageBroken
+from .errors import (
+    ConfigError,
+    FieldFault,
+    Forbidden,
+    InvalidMail,
+    NotFound,
+    Overloaded,
+    QueueFull,
+    RateLimited,
+    ShuttingDown,
+    StorageBroken,
+)
 from .feed import Feed
 from .fetch import Fetcher
 from .journal import MAX_BATCH, Journal
@@ -87,6 +98,7 @@ class Service:
                 await _check(submission.content)
             now = time.time()
             mail = self._mail(submission, now)
+            self._refuse_what_nobody_can_carry(mail)
             added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
         except StorageBroken:
             self.watch.broken.set()
@@ -96,7 +108,7 @@ class Service:
         if not added.replayed:
             self.watch.depth += 1
             self.tally.accepted += 1
-            log.info("accepted", mail=added.id, recipients=len(mail.to))
+            log.info("accepted", mail=added.id, recipients=len(mail.people))
             self.feed.say("mail", added.id, status=added.status.value)
             self._drain.wake()
         return added
@@ -174,12 +186,27 @@ class Service:
         """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""
         return await self._outbox.doubts()
 
+    def _refuse_what_nobody_can_carry(self, mail: Mail) -> None:
+        """Raise InvalidMail, with what each configured provider lacks for this mail."""
+        lacks = {name: provider.ability.lacks(mail) for name, provider in self._courier.providers.items()}
+        if all(lacks.values()):
+            why = "; ".join(f"{name} {reason}" for name, reason in lacks.items())
+            raise InvalidMail([FieldFault("mail", "cannot", f"can be sent by no configured provider: {why}")])
+
     def _mail(self, submission: Submission, now: float) -> Mail:
+        to, cc, bcc = submission.people
         return Mail(
             id=new_id(now),
             created_at=now,
             sender=submission.sender or self.config.sender,
-            to=submission.recipients,
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            reply_to=submission.reply_to,
+            headers=submission.headers,
+            tags=submission.tags,
+            metadata=submission.metadata,
+            attachments=tuple(file.attachment for file in submission.attachments),
             subject=submission.subject,
             on_uncertain=submission.on_uncertain or self.config.on_uncertain,
             content=submission.content or None,

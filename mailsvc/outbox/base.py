@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
 from ..callback import CallbackStore
-from ..model import Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
+from ..model import Attachment, Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
@@ -225,7 +225,7 @@ class Outbox(Protocol):
     async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
         """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again.
 
-        A mail in an attempt is never claimed. `to` leaves out the recipients that have a status of their own.
+        A mail in an attempt is never claimed. `to`, `cc` and `bcc` leave out whoever has a status of its own.
         `doubted` are the providers of attempts in doubt, but for doubts that the same key has settled.
         """
 
@@ -262,7 +262,10 @@ class Outbox(Protocol):
         """All that is known of a mail; None if there is none for this owner (None: any owner)."""
 
     async def mail(self, id: str) -> Mail | None:  # noqa: A002 - the field's own name
-        """The mail itself, with its bodies and all its recipients; None if there is none."""
+        """The mail itself, with its texts, all its recipients and the list of its files; None if there is none."""
+
+    async def attachments(self, id: str) -> Sequence[Attachment]:  # noqa: A002 - the field's own name
+        """The attachments of a mail with their content; none if it has none, or is unknown or erased."""
 
     async def list(self, page: Page) -> list[Record]:
         """Up to `page.limit` mails, newest first; none after an id that is unknown."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, final
 
 import orjson
 
+from ..ability import Ability
 from ..model import Message, Outcome
 
 MAX_DETAIL = 1000
@@ -30,7 +31,10 @@ class Can(Flag):
     DEDUPE = auto()  # honours an idempotency key
     REPORT = auto()  # tells later what became of a mail
     LOOKUP = auto()  # finds a mail by our id
-    INLINE = auto()  # carries inline images
+
+
+# A text to some recipients, and nothing beside it.
+PLAIN = Ability(cc=0, bcc=0, headers=0, reply_to=0, attachments=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,7 @@ class Provider(ABC):
     `rank` orders the providers for the default scores, lowest first. `env` are the variables that switch it on, the
     provider's own first, `optional` those that may be set beside them; `example` shows those that have a form, `shapes`
     a pattern of those whose form is known, and the form in words. `default_url` is None for one without a URL setting.
+    `ability` says what it can carry: a mail that is beyond it goes to another provider.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
     """
 
@@ -163,6 +168,7 @@ class Provider(ABC):
     example: ClassVar[Mapping[str, str]] = {}
     shapes: ClassVar[Mapping[str, tuple[str, str]]] = {}
     can: ClassVar[Can] = Can.NOTHING
+    ability: ClassVar[Ability] = PLAIN
     default_url: ClassVar[str | None] = None
     key_life: ClassVar[float] = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ability import Ability
 from ..model import Message, Outcome
 from .base import Answer, Keep, Provider, Request, Result
 
@@ -12,6 +13,7 @@ class Capture(Provider):
     name = "capture"
     rank = 1000
     env = ()
+    ability = Ability()
 
     def request(self, message: Message) -> Request:
         """Nothing to send."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from email.message import Message as Headers
 from email.utils import collapse_rfc2231_value
 from typing import Any
@@ -10,11 +11,13 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from tornado.httputil import HTTPFile, HTTPInputError, parse_multipart_form_data
 
+from ..attachment import from_form
 from ..errors import FieldFault, InvalidMail
 from .problem import Problem, invalid, unsupported_media_type
 
 MAX_FIELDS = 100
-REPEATABLE = frozenset({"to"})
+REPEATABLE = frozenset({"to", "cc", "bcc", "reply_to", "tags"})
+FILES = "attachments"  # the field that takes files
 
 
 def fields(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
@@ -31,11 +34,23 @@ def fields(content_type: str | None, content_encoding: str | None, body: bytes) 
             raise unsupported_media_type("This looks like JSON. Send it with 'Content-Type: application/json'.")
         return _form(_urlencoded(body))
     if kind == "multipart/form-data":
-        return _form(_multipart(parameters.get("boundary", ""), body))
+        texts, files = _multipart(parameters.get("boundary", ""), body)
+        return _form(texts) | ({FILES: files} if files else {})
     raise unsupported_media_type(
         "Send application/json, application/x-www-form-urlencoded or multipart/form-data"
         + (f", not {kind[:100]}." if kind else ", and say so in Content-Type.")
     )
+
+
+def fingerprint(given: dict[str, Any]) -> str:
+    """A digest of the fields of a mail, the same for the same fields in any order."""
+    return hashlib.sha256(orjson.dumps(given, default=_digest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _digest(content: object) -> str:
+    if not isinstance(content, bytes):
+        raise TypeError
+    return hashlib.sha256(content).hexdigest()
 
 
 def _content_type(value: str | None) -> tuple[str, dict[str, str]]:
@@ -71,17 +86,22 @@ def _unquote(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
 
 
-def _multipart(boundary: str, body: bytes) -> list[tuple[bytes, bytes]]:
+def _multipart(boundary: str, body: bytes) -> tuple[list[tuple[bytes, bytes]], list[dict[str, Any]]]:
     arguments: dict[str, list[bytes]] = {}
     files: dict[str, list[HTTPFile]] = {}
     try:
         parse_multipart_form_data(boundary.encode(), body, arguments, files)
     except (HTTPInputError, ValueError) as error:
         raise Problem(400, "malformed_body", f"The body is not multipart/form-data: {str(error)[:200]}") from None
-    if files:
-        faults = [FieldFault(name, "unknown_field", "is a file, and no field of a mail takes one") for name in files]
+    faults = [
+        FieldFault(name[:100], "unknown_field", f"is a file; {FILES} takes files") for name in files if name != FILES
+    ]
+    if faults:
         raise InvalidMail(faults)
-    return [(name.encode(), value) for name, values in arguments.items() for value in values]
+    texts = [(name.encode(), value) for name, values in arguments.items() for value in values]
+    # A browser sends a nameless, empty file for a field that was left alone.
+    given = [file for file in files.get(FILES, []) if file.filename or file.body]
+    return texts, [from_form(file.filename, file.content_type, file.body) for file in given]
 
 
 def _form(pairs: list[tuple[bytes, bytes]]) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
-
-import orjson
 
 from ..access import Scope
 from ..model import Record, Status
 from ..outbox.base import Page
 from ..submission import parse
 from .base import Handler, rfc3339
-from .body import fields
+from .body import fields, fingerprint
 from .page import guard
 from .pages import submit
 from .problem import invalid
@@ -40,8 +37,7 @@ class Mails(Handler):
         headers = self.request.headers
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         key = self._idempotency_key()
-        fingerprint = hashlib.sha256(orjson.dumps(given, option=orjson.OPT_SORT_KEYS)).hexdigest() if key else ""
-        added = await self.service.accept(parse(given), self.key, key, fingerprint)
+        added = await self.service.accept(parse(given), self.key, key, fingerprint(given) if key else "")
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.set_header("Location", f"/email/{added.id}")
@@ -125,8 +121,8 @@ def view(record: Record) -> dict[str, Any]:
         "recipients": [{"address": r.address, "role": r.role, "status": r.status} for r in record.recipients],
         "subject": record.subject,
         "from": record.sender,
-        "tags": [],
-        "metadata": {},
+        "tags": record.tags,
+        "metadata": record.metadata,
         "created_at": rfc3339(record.created_at),
         "updated_at": rfc3339(record.updated_at),
         "due_at": rfc3339(record.due_at),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
-
-import orjson
 
 from ..access import Scope
 from ..errors import MailsvcError, Unavailable
@@ -22,6 +19,7 @@ from ..render import LARGE, render
 from ..service import Service
 from ..submission import parse
 from .base import Handler, rfc3339
+from .body import fingerprint
 from .form import EXAMPLE, Form, form, given, requests
 from .page import Page, show, show_problem
 from .problem import Problem, problem
@@ -106,9 +104,9 @@ async def submit(handler: Handler) -> None:
         handler.admit()
         values, once = given(handler)
         # With the content, so that a form that was changed and sent again makes another mail.
-        fingerprint = hashlib.sha256(once.encode() + orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        once_key = f"form-{fingerprint}" if once else None
-        added = await handler.service.accept(parse(values), handler.key, once_key, fingerprint)
+        digest = fingerprint({**values, "": once})
+        once_key = f"form-{digest}" if once else None
+        added = await handler.service.accept(parse(values), handler.key, once_key, digest)
     except (MailsvcError, Problem) as error:
         await _back(handler, values, error)
     else:

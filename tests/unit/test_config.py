@@ -30,7 +30,7 @@ def test_nothing_set_is_a_sandbox_on_this_machine() -> None:
     assert config.retry == (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
     assert (config.concurrency, config.timeout, config.uncertain_after, config.give_up) == (64, 30.0, 60.0, 86_400.0)
     assert (config.on_uncertain, config.exact) == (OnUncertain.RESEND, False)
-    assert (config.max_body, config.max_queued) == (1024 * 1024, 1_000_000)
+    assert (config.max_body, config.max_queued) == (25 * 1024 * 1024, 1_000_000)
 
 
 def test_everything_can_be_set() -> None:

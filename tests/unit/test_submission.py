@@ -23,7 +23,7 @@ def faults(**changes: Any) -> list[tuple[str, str]]:
 def test_a_plain_mail_is_read() -> None:
     mail = parse(GOOD)
 
-    assert mail.recipients == (Mailbox("ann@example.com"),)
+    assert mail.people[0] == (Mailbox("ann@example.com"),)
     assert (mail.subject, mail.content, mail.html, mail.text) == ("Hi", "**hello**", None, None)
     assert (mail.sender, mail.on_uncertain) == (None, None)
 
@@ -40,21 +40,21 @@ def test_every_field_is_read() -> None:
         }
     )
 
-    assert mail.recipients == (Mailbox("ann@example.com", "Ann"), Mailbox("bob@example.com"))
+    assert mail.people[0] == (Mailbox("ann@example.com", "Ann"), Mailbox("bob@example.com"))
     assert (mail.html, mail.text) == ("<b>hi</b>", "hi")
     assert mail.sender == Mailbox("shop@example.com", "Shop")
     assert mail.on_uncertain is OnUncertain.HOLD
 
 
 def test_to_name_names_the_single_recipient() -> None:
-    assert parse(GOOD | {"to_name": "Ann"}).recipients == (Mailbox("ann@example.com", "Ann"),)
-    assert parse(GOOD | {"to_name": ""}).recipients == (Mailbox("ann@example.com"),)
+    assert parse(GOOD | {"to_name": "Ann"}).people[0] == (Mailbox("ann@example.com", "Ann"),)
+    assert parse(GOOD | {"to_name": ""}).people[0] == (Mailbox("ann@example.com"),)
 
 
 def test_an_address_that_is_there_twice_gets_the_mail_once() -> None:
     mail = parse(GOOD | {"to": ["Ann <ann@example.com>", "bob@example.com", "ANN@example.com"]})
 
-    assert mail.recipients == (Mailbox("ann@example.com", "Ann"), Mailbox("bob@example.com"))
+    assert mail.people[0] == (Mailbox("ann@example.com", "Ann"), Mailbox("bob@example.com"))
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -11,7 +11,7 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import Conflict
-from ...model import Mail, Record, Report, Resolution, Status
+from ...model import Attachment, Mail, Record, Report, Resolution, Status
 from ..base import (
     KEEP_IDEMPOTENCY_KEYS,
     KEEP_UNMATCHED,
@@ -135,6 +135,10 @@ class PostgresOutbox:
     async def mail(self, id: str) -> Mail | None:  # noqa: A002 - the field's own name
         """See Outbox."""
         return await reads.mail(self._server, id)
+
+    async def attachments(self, id: str) -> Sequence[Attachment]:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await reads.attachments(self._server, id)
 
     async def list(self, page: Page) -> list[Record]:
         """See Outbox."""

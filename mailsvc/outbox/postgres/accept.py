@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -22,9 +22,11 @@ MAX_TEXT = 4 << 20  # characters of bodies in one statement, about
 _ADD = f"""
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[])
+        $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[],
+        $17::json[], $18::json[], $19::json[], $20::json[], $21::int[])
     WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
-        created_at, due_at, content, html, text, people, key, fingerprint, place)
+        created_at, due_at, content, html, text, people, key, fingerprint,
+        tags, metadata, reply_to, headers, attachments, place)
 ), keyed AS (
     INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
     SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
@@ -33,19 +35,25 @@ WITH given AS (
 ), fresh AS (
     SELECT * FROM given WHERE key IS NULL OR id IN (SELECT mail_id FROM keyed)
 ), mails AS (
-    INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain,
+    INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
         created_at, updated_at, due_at, claimable_at)
-    SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain,
+    SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
         created_at, created_at, due_at, due_at + behind($16) FROM fresh ORDER BY place
     {{conflict}} RETURNING id, status
 ), stored AS (
     SELECT * FROM fresh {{stored}}
 ), bodies AS (
-    INSERT INTO body (mail, content, html, text) SELECT id, content, html, text FROM stored
+    INSERT INTO body (mail, content, html, text, reply_to, headers, attachments)
+    SELECT id, content, html, text, reply_to, headers, attachments FROM stored
 ), recipients AS (
     INSERT INTO recipient (mail, position, role, address, name)
-    SELECT id, position - 1, 'to', one ->> 0, one ->> 1
+    SELECT id, position - 1, one ->> 2, one ->> 0, one ->> 1
     FROM stored, json_array_elements(people) WITH ORDINALITY AS people (one, position)
+), files AS (
+    INSERT INTO attachment (mail, position, filename, content_type, content_id, size, content)
+    SELECT * FROM unnest($22::uuid[], $23::int[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[])
+        AS file (mail, position, filename, content_type, content_id, size, content)
+    WHERE mail IN (SELECT id FROM stored)
 ), moves AS (
     SELECT status, count(*) AS number FROM mails GROUP BY status
 ), {TALLY}
@@ -84,7 +92,7 @@ def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
     size = 0
     for addition in additions:
         mail = addition.mail
-        length = len(mail.content or "") + len(mail.html or "") + len(mail.text or "")
+        length = mail.size
         if portion and size + length > MAX_TEXT:
             yield portion
             portion, size = [], 0
@@ -96,9 +104,11 @@ def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
 
 async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
     rows = columns([_row(addition) for addition in additions], 15)
+    more = columns([_more(addition.mail) for addition in additions], 5)
+    files = columns([row for addition in additions for row in _files(addition.mail)], 7)
 
     async def insert(again: bool) -> set[str]:
-        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here())
+        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here(), *more, *files)
         return {str(row[0]) for row in fresh}
 
     stored = await server.settle(insert)
@@ -144,7 +154,24 @@ def _row(addition: Addition) -> tuple[object, ...]:
     return (*identity, *sender, *times, *bodies, _people(mail), *keyed)
 
 
+def _more(mail: Mail) -> tuple[object, ...]:
+    answers = [(each.address, each.name) for each in mail.reply_to]
+    return _json(mail.tags), _json(mail.metadata), _json(answers), _json(mail.headers), len(mail.attachments)
+
+
+def _files(mail: Mail) -> Iterator[tuple[object, ...]]:
+    for position, each in enumerate(mail.attachments):
+        storable(each.filename, each.content_type, each.content_id)
+        named = (each.filename, each.content_type, each.content_id)
+        yield known_uuid(mail.id), position, *named, each.size, each.content
+
+
+def _json(value: Mapping[str, str] | Sequence[object]) -> str | None:
+    """As JSON; None for nothing. It is kept as a text and never looked into by the database."""
+    return orjson.dumps(value).decode() if value else None
+
+
 def _people(mail: Mail) -> str:
-    for each in mail.to:
+    for _, each in mail.people:
         storable(each.address, each.name)
-    return orjson.dumps([(each.address, each.name) for each in mail.to]).decode()
+    return orjson.dumps([(each.address, each.name, role) for role, each in mail.people]).decode()

@@ -8,7 +8,19 @@ from typing import Any
 import orjson
 
 from ...address import Mailbox
-from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Payload, Recipient, Record, Resolution, Status
+from ...model import (
+    Attachment,
+    Attempt,
+    Event,
+    Mail,
+    OnUncertain,
+    Outcome,
+    Payload,
+    Recipient,
+    Record,
+    Resolution,
+    Status,
+)
 from ..base import Extent, Page
 from .batch import as_uuid, storable
 from .server import Server
@@ -17,7 +29,11 @@ from .tally import COUNTS
 # What a mail is built from; {people} says which recipients are meant. Who was never tried left nothing to look for.
 MAIL_COLUMNS = """mail.id, mail.created_at, mail.sender_address, mail.sender_name, mail.subject, mail.on_uncertain,
     mail.rounds, mail.attempts, body.content, body.html, body.text,
-    ARRAY(SELECT (address, name) FROM recipient WHERE recipient.mail = mail.id {people} ORDER BY position) AS people,
+    mail.tags, mail.metadata, body.reply_to, body.headers,
+    CASE WHEN body.attachments > 0 THEN ARRAY(SELECT (filename, content_type, content_id, size) FROM attachment
+        WHERE attachment.mail = mail.id ORDER BY position) END AS files,
+    ARRAY(SELECT (address, name, role) FROM recipient
+        WHERE recipient.mail = mail.id {people} ORDER BY position) AS people,
     CASE WHEN mail.attempts > 0 THEN ARRAY(SELECT provider FROM attempt WHERE attempt.mail = mail.id
         AND outcome IN ('unanswered', 'interrupted') AND resolved IS DISTINCT FROM 'same_key') END AS doubted,
     CASE WHEN mail.attempts > 0 THEN ARRAY(SELECT (provider, key, payload.body, at) FROM payload
@@ -29,6 +45,7 @@ FROM mail LEFT JOIN body ON body.mail = mail.id WHERE mail.id = $1
 
 RECORD = """mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at, mail.updated_at,
     mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
+    mail.tags, mail.metadata,
     ARRAY(SELECT (address, name, role, status) FROM recipient
         WHERE recipient.mail = mail.id ORDER BY position) AS people"""
 RECORD_BY_ID = f"""
@@ -39,6 +56,9 @@ SELECT {RECORD},
         FROM event WHERE event.mail = mail.id ORDER BY n) AS events
 FROM mail WHERE id = $1 AND ($2::text IS NULL OR owner = $2)
 """  # noqa: S608 - a constant
+ATTACHMENTS = """
+SELECT filename, content_type, content_id, size, content FROM attachment WHERE mail = $1 ORDER BY position
+"""
 TO = """
 SELECT DISTINCT mail FROM recipient WHERE lower(address) = lower(${}::text COLLATE "C") ORDER BY mail DESC
 """
@@ -71,6 +91,11 @@ async def mail(server: Server, mail_id: str) -> Mail | None:
     """A mail with its bodies."""
     rows = await server.look(MAIL, as_uuid(mail_id))
     return build_mail(rows[0]) if rows else None
+
+
+async def attachments(server: Server, mail_id: str) -> list[Attachment]:
+    """A mail's attachments with their content."""
+    return [Attachment(*row) for row in await server.look(ATTACHMENTS, as_uuid(mail_id))]
 
 
 async def page(server: Server, wanted: Page) -> list[Record]:
@@ -131,7 +156,7 @@ def build_mail(row: Row) -> Mail:
         id=str(row["id"]),
         created_at=row["created_at"],
         sender=Mailbox(row["sender_address"], row["sender_name"]),
-        to=tuple(Mailbox(*each) for each in row["people"]),
+        to=_boxes(row, "to"),
         subject=row["subject"],
         on_uncertain=OnUncertain(row["on_uncertain"]),
         content=row["content"],
@@ -142,13 +167,29 @@ def build_mail(row: Row) -> Mail:
         doubted=frozenset(row["doubted"] or ()),
         uncertain=row["status"] == Status.UNCERTAIN,
         payloads=tuple(Payload(*each) for each in row["payloads"] or ()),
+        cc=_boxes(row, "cc"),
+        bcc=_boxes(row, "bcc"),
+        reply_to=tuple(Mailbox(*each) for each in _value(row["reply_to"], [])),
+        headers=_value(row["headers"], {}),
+        tags=tuple(_value(row["tags"], [])),
+        metadata=_value(row["metadata"], {}),
+        attachments=tuple(Attachment(*each) for each in row["files"] or ()),
     )
+
+
+def _boxes(row: Row, role: str) -> tuple[Mailbox, ...]:
+    return tuple(Mailbox(address, name) for address, name, its in row["people"] if its == role)
+
+
+def _value(json: str | None, default: Any) -> Any:
+    return default if json is None else orjson.loads(json)
 
 
 def _record(row: Row, **history: Any) -> Record:
     """`history` is what a list leaves out: attempts and events."""
     mail_id, status, address, name, subject, *rest = row.values()
     people = tuple(_recipient(each, status) for each in row["people"])
+    history |= {"tags": tuple(_value(row["tags"], [])), "metadata": _value(row["metadata"], {})}
     return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:7], **history)
 
 

@@ -46,7 +46,7 @@ WITH found AS (
 ), notices AS (
     UPDATE notice SET error = NULL FROM found WHERE notice.mail = found.id AND notice.error IS NOT NULL
 )
-UPDATE mail SET erased_at = coalesce(erased_at, $2), subject = $5, error = NULL
+UPDATE mail SET erased_at = coalesce(erased_at, $2), subject = $5, metadata = NULL, error = NULL
 FROM found WHERE mail.id = found.id RETURNING 1
 """  # noqa: S608 - a constant
 # What waits to be merged for the first time is merged in a moment, and leaves no address behind.

@@ -12,7 +12,7 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
-from ...model import Mail, Record, Report, Resolution, Status
+from ...model import Attachment, Mail, Record, Report, Resolution, Status
 from ..base import Added, Addition, Beginning, Erasure, Extent, Folded, News, Page, Settlement
 from . import accept, copying, deliver, inbox, keys, reads, retention
 from .callbacks import SqliteCallbacks
@@ -106,6 +106,10 @@ class SqliteOutbox:
         """See Outbox."""
         return await self._engine.run(lambda connection: reads.mail(connection, id))
 
+    async def attachments(self, id: str) -> Sequence[Attachment]:  # noqa: A002 - the field's own name
+        """See Outbox."""
+        return await self._engine.run(lambda connection: reads.attachments(connection, id))
+
     async def list(self, page: Page) -> list[Record]:
         """See Outbox."""
         return await self._engine.run(lambda connection: reads.page(connection, page))
@@ -193,8 +197,7 @@ class SqliteOutbox:
         """A mail is written twice: to the log, then to the database."""
         if self._file.moved:
             raise StorageBroken(f"{self._file.path} was moved or deleted while it was in use")
-        mails = (addition.mail for addition in additions)
-        size = sum(len(mail.content or "") + len(mail.html or "") + len(mail.text or "") for mail in mails)
+        size = sum(addition.mail.size for addition in additions)
         if self._file.room() < self._reserve + 2 * size:
             raise StorageUnavailable("the disk is almost full: what is left is needed for the mails that wait")
         if self._file.log_bytes() > self._longest_log:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import orjson
 
 from ...errors import IdempotencyKeyReused
 from ...model import Mail, Status
@@ -14,11 +16,16 @@ TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
 
 INSERT_MAIL = """
 INSERT INTO mail (number, id, owner, status, sender_address, sender_name, subject, on_uncertain,
-    created_at, updated_at, due_at, claimable_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    tags, metadata, created_at, updated_at, due_at, claimable_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-INSERT_BODY = "INSERT INTO body (mail, content, html, text) VALUES (?, ?, ?, ?)"
-INSERT_RECIPIENT = "INSERT INTO recipient (mail, position, role, address, name) VALUES (?, ?, 'to', ?, ?)"
+INSERT_BODY = """
+INSERT INTO body (mail, content, html, text, reply_to, headers, attachments) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_RECIPIENT = "INSERT INTO recipient (mail, position, role, address, name) VALUES (?, ?, ?, ?, ?)"
+INSERT_ATTACHMENT = """
+INSERT INTO attachment (mail, position, filename, content_type, content_id, size, content) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 INSERT_KEY = "INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 FIRST_ANSWER = "SELECT fingerprint, mail_id, status, created_at FROM idempotency WHERE owner = ? AND key = ?"
 LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM mail"
@@ -73,6 +80,7 @@ def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -
     connection.executemany(INSERT_MAIL, map(_mail_row, fresh, (number for number, _ in numbered)))
     connection.executemany(INSERT_BODY, (_body_row(*one) for one in numbered))
     connection.executemany(INSERT_RECIPIENT, (row for one in numbered for row in _recipient_rows(*one)))
+    connection.executemany(INSERT_ATTACHMENT, (row for one in numbered for row in _attachment_rows(*one)))
     connection.executemany(INSERT_KEY, (_key_row(*one) for one in fresh if one[0].idempotency_key is not None))
     for _, added in fresh:
         transaction.move(None, added.status)
@@ -82,21 +90,38 @@ def _mail_row(fresh: tuple[Addition, Added], number: int) -> tuple[object, ...]:
     (addition, added), mail = fresh, fresh[0].mail
     identity = (number, mail.id, addition.owner, added.status.value)
     sender = (mail.sender.address, _text(mail.sender.name))
+    labels = (_json(mail.tags), _json(mail.metadata))
     times = (mail.created_at, mail.created_at, addition.due_at, addition.due_at)
-    return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *times)
+    return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *labels, *times)
 
 
 def _body_row(number: int, mail: Mail) -> tuple[object, ...]:
-    return number, _text(mail.content), _text(mail.html), _text(mail.text)
+    answers = _json([(each.address, each.name) for each in mail.reply_to])
+    texts = (_text(mail.content), _text(mail.html), _text(mail.text))
+    return number, *texts, answers, _json(mail.headers), len(mail.attachments)
 
 
 def _recipient_rows(number: int, mail: Mail) -> list[tuple[object, ...]]:
-    return [(number, position, each.address, _text(each.name)) for position, each in enumerate(mail.to)]
+    return [
+        (number, position, role, each.address, _text(each.name)) for position, (role, each) in enumerate(mail.people)
+    ]
+
+
+def _attachment_rows(number: int, mail: Mail) -> list[tuple[object, ...]]:
+    return [
+        (number, position, _text(each.filename), each.content_type, each.content_id, each.size, each.content)
+        for position, each in enumerate(mail.attachments)
+    ]
 
 
 def _key_row(addition: Addition, added: Added) -> tuple[object, ...]:
     scope = (addition.owner, addition.idempotency_key)
     return *scope, addition.fingerprint, added.id, added.status.value, added.created_at
+
+
+def _json(value: Mapping[str, str] | Sequence[object]) -> str | None:
+    """As JSON, in which U+0000 is an escape like any other; None for nothing."""
+    return orjson.dumps(value).decode() if value else None
 
 
 def _text(text: str | None) -> str | None:

@@ -10,18 +10,31 @@ from typing import Any
 import orjson
 
 from ...address import Mailbox
-from ...model import Attempt, Event, Mail, OnUncertain, Outcome, Payload, Recipient, Record, Resolution, Status
+from ...model import (
+    Attachment,
+    Attempt,
+    Event,
+    Mail,
+    OnUncertain,
+    Outcome,
+    Payload,
+    Recipient,
+    Record,
+    Resolution,
+    Status,
+)
 from ..base import Page
 
 SELECT_MAIL = """
 SELECT mail.number, mail.status, mail.id, mail.created_at, sender_address, sender_name, subject, on_uncertain,
-    content, html, text, rounds, attempts
+    content, html, text, rounds, attempts, tags, metadata, reply_to, headers, attachments
 FROM mail LEFT JOIN body ON body.mail = mail.number
 """
 MAIL_BY_ID = f"{SELECT_MAIL} WHERE mail.id = ?"
 
 RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at,
-    mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at"""
+    mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
+    mail.tags, mail.metadata"""
 RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
 
 NUMBER = "SELECT number FROM mail WHERE id = ?"
@@ -39,6 +52,14 @@ WHERE mail IN (SELECT value FROM json_each(?)) AND outcome IN ('unanswered', 'in
 PAYLOADS = (
     "SELECT mail, provider, key, body, at FROM payload WHERE mail IN (SELECT value FROM json_each(?)) ORDER BY at"
 )
+FILES = """
+SELECT mail, filename, content_type, content_id, size FROM attachment
+WHERE mail IN (SELECT value FROM json_each(?)) ORDER BY mail, position
+"""
+ATTACHMENTS = """
+SELECT filename, content_type, content_id, size, attachment.content
+FROM attachment JOIN mail ON mail.number = attachment.mail WHERE mail.id = ? ORDER BY position
+"""
 ATTEMPTS = """
 SELECT n, provider, outcome, http_status, detail, started_at, ended_at, score, considered, resolved FROM attempt
 WHERE mail = ? ORDER BY n
@@ -71,6 +92,11 @@ def mail(connection: sqlite3.Connection, mail_id: str) -> Mail | None:
     """A mail with its bodies."""
     found = build_mails(connection, connection.execute(MAIL_BY_ID, (mail_id,)).fetchall(), everybody=True)
     return found[0] if found else None
+
+
+def attachments(connection: sqlite3.Connection, mail_id: str) -> list[Attachment]:
+    """A mail's attachments with their content."""
+    return [Attachment(*row) for row in connection.execute(ATTACHMENTS, (mail_id,))]
 
 
 def page(connection: sqlite3.Connection, wanted: Page) -> list[Record]:
@@ -126,18 +152,25 @@ def build_mails(connection: sqlite3.Connection, rows: Sequence[Row], *, everybod
     """The mails of SELECT_MAIL's rows, in their order; to `everybody`, or to those without a status of their own."""
     numbers = [row[0] for row in rows]
     recipients = _recipients(connection, numbers)
-    tried = [row[0] for row in rows if row[-1]]
+    tried = [row[0] for row in rows if row[12]]
     doubted, payloads = _doubted(connection, tried), _payloads(connection, tried)
-    return [_mail(row, recipients[row[0]], doubted[row[0]], payloads[row[0]], everybody) for row in rows]
+    files = _files(connection, [row[0] for row in rows if row[-1]])
+    mails = []
+    for row in rows:
+        number = row[0]
+        people = [each for each in recipients[number] if everybody or each[4] is None]
+        mails.append(_mail(row, people, doubted[number], payloads[number], files[number]))
+    return mails
 
 
-def _mail(row: Row, recipients: list[Row], doubted: set[str], payloads: list[Payload], everybody: bool) -> Mail:
-    _, status, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, attempts = row
+def _mail(row: Row, people: list[Row], doubted: set[str], payloads: list[Payload], files: list[Attachment]) -> Mail:
+    _, status, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, *rest = row
+    attempts, tags, metadata, reply_to, headers, _ = rest
     return Mail(
         id=mail_id,
         created_at=created_at,
         sender=Mailbox(address, name),
-        to=tuple(Mailbox(each[1], each[2]) for each in recipients if everybody or each[4] is None),
+        to=_boxes(people, "to"),
         subject=subject,
         on_uncertain=OnUncertain(on_uncertain),
         content=content,
@@ -148,12 +181,28 @@ def _mail(row: Row, recipients: list[Row], doubted: set[str], payloads: list[Pay
         doubted=frozenset(doubted),
         uncertain=status == Status.UNCERTAIN,
         payloads=tuple(payloads),
+        cc=_boxes(people, "cc"),
+        bcc=_boxes(people, "bcc"),
+        reply_to=tuple(Mailbox(*each) for each in _value(reply_to, [])),
+        headers=_value(headers, {}),
+        tags=tuple(_value(tags, [])),
+        metadata=_value(metadata, {}),
+        attachments=tuple(files),
     )
+
+
+def _boxes(people: list[Row], role: str) -> tuple[Mailbox, ...]:
+    return tuple(Mailbox(each[1], each[2]) for each in people if each[3] == role)
+
+
+def _value(json: str | None, default: Any) -> Any:
+    return default if json is None else orjson.loads(json)
 
 
 def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
     """`history` is what a list leaves out: attempts and events."""
-    _, mail_id, status, address, name, subject, *rest = row
+    _, mail_id, status, address, name, subject, *rest, tags, metadata = row
+    history |= {"tags": tuple(_value(tags, [])), "metadata": _value(metadata, {})}
     people = tuple(Recipient(each[1], each[2], each[3], Status(each[4] or status)) for each in recipients)
     return Record(mail_id, Status(status), str(Mailbox(address, name)), subject, people, *rest, **history)
 
@@ -184,6 +233,14 @@ def _payloads(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[in
     if numbers:
         for number, *rest in connection.execute(PAYLOADS, (json_array(numbers),)):
             found[number].append(Payload(*rest))
+    return found
+
+
+def _files(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Attachment]]:
+    found: dict[int, list[Attachment]] = defaultdict(list)
+    if numbers:
+        for number, *rest in connection.execute(FILES, (json_array(numbers),)):
+            found[number].append(Attachment(*rest))
     return found
 
 

@@ -28,7 +28,7 @@ THESE = "IN (SELECT value FROM json_each(?))"
 DELETE_BODIES = f"DELETE FROM body WHERE mail {THESE}"  # noqa: S608 - a constant
 MARK_ERASED = f"UPDATE mail SET erased_at = coalesce(erased_at, ?) WHERE number {THESE}"  # noqa: S608 - a constant
 DELETE_MAILS = f"DELETE FROM mail WHERE number {THESE} RETURNING status"  # noqa: S608 - a constant
-HIDE_SUBJECTS = f"UPDATE mail SET subject = ?, error = NULL WHERE number {THESE}"  # noqa: S608 - a constant
+HIDE_SUBJECTS = f"UPDATE mail SET subject = ?, metadata = NULL, error = NULL WHERE number {THESE}"  # noqa: S608 - a constant
 HIDE_RECIPIENT = f"UPDATE recipient SET address = ?, name = '' WHERE mail {THESE} AND address = ?"  # noqa: S608
 HIDE_WORDS = f"UPDATE attempt SET detail = NULL WHERE mail {THESE}"  # noqa: S608 - a constant
 HIDE_EVENTS = f"""
