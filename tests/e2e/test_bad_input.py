@@ -80,8 +80,8 @@ BODIES: list[tuple[str, dict[str, str], bytes, int, str]] = [
         422,
         "invalid",
     ),
-    ("too large", JSON, b'{"content": "' + b"x" * (1024 * 1024) + b'"}', 413, "too_large"),
-    ("much too large", URLENCODED, b"content=" + b"x" * (8 * 1024 * 1024), 413, "too_large"),
+    ("too large", JSON, b'{"content": "' + b"x" * (25 * 1024 * 1024) + b'"}', 413, "too_large"),
+    ("much too large", URLENCODED, b"content=" + b"x" * (28 * 1024 * 1024), 413, "too_large"),
 ]
 
 
