@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
-    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "callback"},
+    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "process", "callback"},
     {
         "selector",
         "standing",
@@ -22,9 +22,10 @@ FLOORS = [
         "tally",
         "history",
         "merge",
+        "council",
     },
     {"outbox", "providers", "simulate"},
-    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics"},
+    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "accord"},
     {"delivery", "rehearsal", "watch"},
     {"drain"},
     {"service"},
