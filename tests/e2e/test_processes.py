@@ -4,6 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.process import Mailsvc
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
@@ -22,12 +24,13 @@ async def shows(service: Mailsvc, state: str) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.gen_test(timeout=115)
 async def test_three_processes_try_a_dead_provider_no_more_often_than_one(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
     async with FakeProvider() as sendgrid, FakeProvider() as mandrill, AsyncExitStack() as stack:
         sendgrid.fault("answer", status=503)
-        settings = live(sendgrid, mandrill, DATABASE_URL=postgres.create(), MAILSVC_TIMEOUT="3")
+        settings = live(sendgrid, mandrill, DATABASE_URL=postgres.create(), MAILSVC_TIMEOUT="2")
         made = [await stack.enter_async_context(Mailsvc(tmp_path, **settings)) for _ in range(3)]
 
         async def send(number: int) -> None:
