@@ -196,6 +196,9 @@ class CallbackStore(Protocol):
     ) -> Sequence[Told]:
         """The notices of a callback, newest first, up to `limit`, beginning after the one with the id `after`."""
 
+    async def find(self, id: str, notice_id: str) -> Told | None:  # noqa: A002 - the field's own name
+        """One notice of this callback; None if there is none with that id."""
+
     async def replay(self, id: str, wanted: Replay, now: float) -> int:  # noqa: A002 - the field's own name
         """Tell notices of this callback again, beginning at the foot of the ladder; how many."""
 

@@ -32,6 +32,7 @@ class _Commands(Defaulting):
     default = "serve"
     lazy = {  # noqa: RUF012 - click's classes are not dataclasses
         "backup": ("mailsvc.cli_ops", "backup"),
+        "callbacks": ("mailsvc.cli_callbacks", "callbacks"),
         "config": ("mailsvc.cli_ops", "config"),
         "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
         "doctor": ("mailsvc.cli_ops", "doctor"),

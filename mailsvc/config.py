@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from . import setting
 from .address import Mailbox
 from .errors import ConfigError
+from .guard import allowed
 from .model import OnUncertain
 from .providers import all_providers
 from .providers.base import Provider, Settings
@@ -56,6 +57,8 @@ class Config:
     grace: float
     keep_body: float
     keep_mail: float
+    keep_callbacks: float
+    callback_allow: tuple[str, ...]
     capture_only: bool
     providers: Mapping[str, Settings]
     notes: tuple[str, ...] = ()
@@ -113,6 +116,8 @@ class Config:
             grace=read.get("MAILSVC_GRACE", setting.seconds(0, 600), 25.0),
             keep_body=read.get("MAILSVC_KEEP_BODY", setting.keep(0), 30 * 86_400.0),
             keep_mail=read.get("MAILSVC_KEEP_MAIL", setting.keep(86_400), 365 * 86_400.0),
+            keep_callbacks=read.get("MAILSVC_KEEP_CALLBACKS", setting.keep(86_400), 30 * 86_400.0),
+            callback_allow=read.get("MAILSVC_CALLBACK_ALLOW", allowed, ()),
             capture_only=capture_only,
             providers=providers,
             notes=read.notes(),

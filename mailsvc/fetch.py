@@ -18,10 +18,13 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 import aiosmtplib
+from aiohttp.abc import AbstractResolver
 
 from . import __version__
 from .errors import NotSent, SendError, Unanswered
+from .guard import Guard
 from .providers.base import Answer, HttpRequest, Kept, Request, Response, SmtpReply, SmtpRequest
+from .resolver import GuardedResolver, Inside
 
 MAX_ANSWER = 64 * 1024  # bytes of an answer that are read; then the connection is dropped
 CONNECT_TIMEOUT = 10.0  # seconds for a new connection, TLS included: who takes longer is not there
@@ -51,12 +54,21 @@ class Fetcher:
     """Sends requests and brings answers. Raises NotSent or Unanswered, with a reason for the operator in one line.
 
     `timeout` is in seconds, for one request as a whole. `concurrency` is the number of requests at a time that never
-    wait for a connection. `cafile` names a PEM file of certificates to trust instead of the system's. Belongs to the
-    loop on which it is first used; `close` it there.
+    wait for a connection. `cafile` names a PEM file of certificates to trust instead of the system's. HTTP goes only
+    where the `guard` lets it, if there is one. Belongs to the loop on which it is first used; `close` it there.
     """
 
-    def __init__(self, *, timeout: float, concurrency: int, cafile: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        concurrency: int,
+        cafile: str | None = None,
+        guard: Guard | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._timeout, self._concurrency, self._cafile = timeout, concurrency, cafile
+        self._guard, self._resolver = guard, resolver
         self._connect_timeout = min(timeout, CONNECT_TIMEOUT)
         self._session: aiohttp.ClientSession | None = None
         self._smtp_tls: ssl.SSLContext | None = None
@@ -83,6 +95,8 @@ class Fetcher:
 
     async def _exchange(self, request: HttpRequest) -> Response:
         progress = _Progress()
+        if self._guard is not None and (fault := self._guard.fault(request.url)):
+            raise NotSent(f"the URL {fault}")
         try:
             async with self._http().request(
                 request.method,
@@ -133,6 +147,8 @@ class Fetcher:
                     # The spare half keeps a request from waiting behind connections that are being given up.
                     limit=2 * self._concurrency,
                     keepalive_timeout=KEEP_ALIVE,
+                    use_dns_cache=self._guard is None,
+                    resolver=self._names(),
                     ssl=True if self._cafile is None else ssl.create_default_context(cafile=self._cafile),
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._connect_timeout),
@@ -144,6 +160,12 @@ class Fetcher:
                 trace_configs=[trace],
             )
         return self._session
+
+    def _names(self) -> AbstractResolver | None:
+        """Who turns names into addresses; None for the usual."""
+        if self._guard is None:
+            return self._resolver
+        return GuardedResolver(self._guard, self._resolver or aiohttp.ThreadedResolver())
 
     def _smtp(self, request: SmtpRequest) -> aiosmtplib.SMTP:
         if self._smtp_tls is None and request.security != "plain":
@@ -276,8 +298,8 @@ def _network_reason(error: BaseException) -> str:
         return f"TLS certificate not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS handshake failed: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
-    if isinstance(error, socket.gaierror):
-        return "name not found"
+    if isinstance(error, Inside | socket.gaierror):
+        return str(error) if isinstance(error, Inside) else "name not found"
     if isinstance(error, aiosmtplib.SMTPException) and "STARTTLS" in str(error):
         return "the server offers no STARTTLS"
     if isinstance(error, aiohttp.ClientResponseError):

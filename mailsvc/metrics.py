@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
+from .callback import Backlog
 from .model import Outcome, Resolution, Status
 from .outbox.base import Extent
 from .selector import ProviderState
@@ -33,12 +34,14 @@ class Store:
     counts: Mapping[Status, int]
     doubts: Mapping[tuple[str, Resolution | None], int]
     extent: Extent
+    callbacks: Mapping[str, Backlog] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Everything that is shown, as of `now` (Unix seconds). `store` is None when the database gives no answer.
 
+    `callback_tries` counts by what came of them.
     `batches` are the sizes of group commits by what they write; `requests` are in flight.
     """
 
@@ -49,6 +52,7 @@ class Reading:
     providers: Sequence[ProviderState]
     requests: int
     store: Store | None
+    callback_tries: Mapping[str, int] = field(default_factory=dict)
 
 
 def exposition(reading: Reading, accept: str) -> tuple[bytes, str]:
@@ -97,6 +101,12 @@ def _work(reading: Reading) -> Iterator[Metric]:
         rows = sum(size * number for size, number in counts.items())
         sizes.add_metric([batch], _buckets(SIZES, [*within, total]), rows)
     yield sizes
+    tries = CounterMetricFamily(
+        "mailsvc_callback_tries", "Requests to callbacks that ended, by what came of them.", labels=["outcome"]
+    )
+    for outcome, number in reading.callback_tries.items():
+        tries.add_metric([outcome], number)
+    yield tries
 
 
 def _attempts(reading: Reading) -> Iterator[Metric]:
@@ -153,6 +163,7 @@ def _store(store: Store, now: float) -> Iterator[Metric]:
     for (provider, resolution), number in store.doubts.items():
         doubts.add_metric([provider, resolution.value if resolution else UNSETTLED], number)
     yield doubts
+    yield from _callbacks(store.callbacks, now)
     sizes = {
         "database": ("Size of the database.", store.extent.bytes),
         "wal": ("Size of SQLite's write-ahead log.", store.extent.log_bytes),
@@ -161,6 +172,18 @@ def _store(store: Store, now: float) -> Iterator[Metric]:
     for name, (words, value) in sizes.items():
         if value is not None:
             yield _gauge(f"mailsvc_{name}_bytes", words, value)
+
+
+def _callbacks(backlogs: Mapping[str, Backlog], now: float) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily("mailsvc_callback_backlog", "Deliveries that wait, by callback.", labels=["callback"])
+    age = GaugeMetricFamily(
+        "mailsvc_callback_oldest_due_seconds", "How long the first of them is due, by callback.", labels=["callback"]
+    )
+    for callback, backlog in backlogs.items():
+        waiting.add_metric([callback], backlog.number)
+        age.add_metric([callback], max(0.0, now - backlog.oldest_due_at))
+    yield waiting
+    yield age
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

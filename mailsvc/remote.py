@@ -6,7 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
@@ -83,6 +83,15 @@ class Remote:
         if _failed(status, answer, as_json):
             return FAILED
         click.echo(json.dumps(answer, indent=2) if as_json else f"{answer['status']}  {answer['id']}")
+        return OK
+
+    def ask(self, method: str, path: str, body: Any, as_json: bool, words: Callable[[Any], str]) -> int:
+        """Print what the server answers, in words for people."""
+        status, answer = self._call(method, path, body)
+        if _failed(status, answer, as_json):
+            return FAILED
+        told = words(answer)
+        click.echo(json.dumps(answer, indent=2) if as_json else told)
         return OK
 
     def keys(self, as_json: bool) -> int:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 from tornado.netutil import bind_sockets
 
+from .callback_drain import AT_A_TIME
 from .config import Config
 from .errors import ConfigError
 from .service import Service, running
@@ -70,7 +71,7 @@ async def _begun(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> S
 
 def _within_files(config: Config) -> Config:
     """The configuration with as many connections as there are files for, after asking the system for enough."""
-    wanted = config.max_connections + FAREWELLS + config.concurrency + SPARE_FILES
+    wanted = config.max_connections + FAREWELLS + config.concurrency + AT_A_TIME + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return config

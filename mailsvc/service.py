@@ -12,10 +12,12 @@ from typing import BinaryIO
 
 import structlog
 
-from . import process
 from .access import NOBODY, ApiKey
-from .accord import Accord
 from .batcher import Batcher
+from .callback_drain import AT_A_TIME as CALLBACKS_AT_A_TIME
+from .callback_drain import TIMEOUT as CALLBACK_TIMEOUT
+from .callback_drain import CallbackDrain
+from .callbacks import Callbacks
 from .clock import SteadyClock
 from .config import Config
 from .decision import Decision, decided, not_uncertain
@@ -35,12 +37,13 @@ from .errors import (
 )
 from .feed import Feed
 from .fetch import Fetcher
+from .guard import Guard
 from .journal import MAX_BATCH, Journal
 from .keys import Keys
 from .limits import Limits
 from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Change, Erasure, Extent, Outbox, Page
+from .outbox.base import Added, Addition, Erasure, Extent, News, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
@@ -50,8 +53,9 @@ from .submission import Submission
 from .tally import Count
 from .watch import LOOK, Watch
 
-PROBE_SPARE = 5.0  # seconds beyond a provider's time-out until a process with a probe is taken for dead
 ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
+
+CALLBACK_GRACE = 3.0  # seconds that callbacks have to answer at the end: whoever takes longer is told again
 
 log = structlog.get_logger("mailsvc.service")
 
@@ -60,24 +64,17 @@ class Service:
     """What the web handlers call. All times are Unix seconds."""
 
     def __init__(
-        self,
-        config: Config,
-        outbox: Outbox,
-        selector: Selector,
-        courier: Courier,
-        drain: Drain,
-        feed: Feed,
-        accord: Accord | None = None,
+        self, config: Config, outbox: Outbox, selector: Selector, courier: Courier, drain: Drain, feed: Feed
     ) -> None:
-        self._accord = accord
         self.config, self.feed = config, feed
         self._outbox, self._selector, self._courier, self._drain = outbox, selector, courier, drain
         self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
-        kept = (config.keep_body, config.keep_mail)
-        self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, *kept, accord)
+        self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, config.keep_body, config.keep_mail)
+        self.callbacks = Callbacks(outbox, Guard(config.callback_allow))
+        self.callback_drain: CallbackDrain | None = None
         self.rehearsal: Rehearsal | None = None
         self._accepting = 0
         self.body_bytes = 0  # of all requests whose bodies are in memory; the web counts them
@@ -236,8 +233,6 @@ class Service:
         """Ask a provider nothing until `resume`; written down when this returns. Raises NotFound."""
         self._known(name)
         self._selector.pause(name)
-        if self._accord:
-            await self._accord.agree()
         self._courier.news.providers()
         await self.watch.save_scores()
 
@@ -245,8 +240,6 @@ class Service:
         """Ask it again. Raises NotFound."""
         self._known(name)
         self._selector.resume(name)
-        if self._accord:
-            await self._accord.resume(name)
         self._courier.news.providers()
         await self.watch.save_scores()
         self._drain.wake()
@@ -277,23 +270,16 @@ class Service:
 
     async def start(self) -> None:
         """Begin to drain."""
-        if self._accord:
-            self._accord.followed = self._followed
         await self.watch.start()
         self._drain.start()
+        if self.callback_drain:
+            self.callback_drain.start()
         self._outbox.listen(self._hear)
 
-    def _hear(self, news: Change) -> None:
+    def _hear(self, news: News) -> None:
         """Another process has changed something."""
-        if news is Change.DUE:
+        if news is News.DUE:
             self._drain.wake()
-        elif self._accord:
-            self._accord.heed()
-
-    def _followed(self) -> None:
-        """Providers may stand otherwise than before."""
-        self._courier.news.providers()
-        self._drain.wake()
 
     async def stop(self) -> None:
         """Take no more mails, finish what is in flight, write down what there is to write. May be called again."""
@@ -304,6 +290,8 @@ class Service:
             await self.rehearsal.stop()
         # Where nothing can be written down any more, nothing is worth waiting for.
         await self._drain.stop(0.0 if self.watch.broken.is_set() else self.config.grace)
+        if self.callback_drain:
+            await self.callback_drain.stop(0.0 if self.watch.broken.is_set() else CALLBACK_GRACE)
         await self._add.close()
         await self.watch.stop()
 
@@ -318,6 +306,8 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     providers: dict[str, Provider] = {name: kinds[name](settings) for name, settings in config.providers.items()}
     outbox = await open_outbox(config.database_url, lock_wait=config.lock_wait, lease=config.lease)
     fetcher = Fetcher(timeout=config.timeout, concurrency=config.concurrency, cafile=cafile)
+    guard = Guard(config.callback_allow)
+    messenger = Fetcher(timeout=CALLBACK_TIMEOUT, concurrency=CALLBACKS_AT_A_TIME, cafile=cafile, guard=guard)
     rng = random.Random()  # noqa: S311 - jitter, no secret
     bases = {name: settings.score for name, settings in config.providers.items()}
     selector, feed, journal = Selector(bases, rng=rng, exact=config.exact), Feed(), Journal(outbox)
@@ -325,12 +315,11 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     fetch = rehearsal.fetch if rehearsal else fetcher
     # A database that is shared compares times by a clock of its own.
     clock = time.time if outbox.shared else SteadyClock()
-    probing = config.timeout + PROBE_SPARE
-    accord = Accord(outbox.council, selector, process.name(), probing) if outbox.council else None
-    courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock, accord=accord)
+    courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock)
     drain = Drain(outbox, courier, config.concurrency, clock, uncertain_after=config.uncertain_after)
-    service = Service(config, outbox, selector, courier, drain, feed, accord)
+    service = Service(config, outbox, selector, courier, drain, feed)
     service.rehearsal = rehearsal
+    service.callback_drain = CallbackDrain(service.callbacks, messenger, rng, clock, config.keep_callbacks)
     service.batches |= journal.sizes
     try:
         await _refuse_to_capture_live_mail(config, outbox)
@@ -345,6 +334,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     finally:
         await journal.close()
         await fetcher.close()
+        await messenger.close()
         await outbox.close()
 
 

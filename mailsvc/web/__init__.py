@@ -10,6 +10,8 @@ from ..service import Service
 from . import rehearsal
 from .assets import Static, check_folders
 from .base import DISCARD, Handler
+from .callback_page import CallbackPage, CallbacksPage
+from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
 from .email import Mails, OneMail
 from .erase import Erase
 from .events import Events
@@ -49,6 +51,12 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/providers/scores", Scores),
     ("/providers/([^/]+)/pause", Pause),
     ("/providers/([^/]+)/resume", Resume),
+    ("/callbacks", Callbacks),
+    ("/callbacks/([^/]+)", OneCallback),
+    ("/callbacks/([^/]+)/test", TestCallback),
+    ("/callbacks/([^/]+)/replay", ReplayCallback),
+    ("/callbacks/([^/]+)/rotate", RotateCallback),
+    ("/callbacks/([^/]+)/deliveries", Deliveries),
     ("/erase", Erase),
     ("/keys", Keys),
     ("/keys/([^/]+)", OneKey),
@@ -64,6 +72,8 @@ PAGES: list[tuple[str, type[Handler]]] = [
     (f"/mail/{MAIL_ID}", MailPage),
     (f"/mail/{MAIL_ID}/html", MailHtml),
     ("/inbox", Inbox),
+    ("/settings/callbacks", CallbacksPage),
+    ("/settings/callbacks/([^/]+)", CallbackPage),
     ("/preview", Preview),
     ("/login", Login),
     ("/logout", Logout),

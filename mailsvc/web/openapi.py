@@ -77,10 +77,11 @@ def _operations(pattern: str, handler: type[Handler]) -> dict[str, Any]:
         if not handler.public:
             operation["security"] = [{"key": []}, {}]
         takes = {"$ref": "#/components/schemas/Mail"} if pattern == "/email" else handler.takes
-        if method == "post" and takes:
+        if method in ("post", "patch") and takes:
             schema = {"schema": takes}
             kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-            operation["requestBody"] = {"required": True, "content": dict.fromkeys(kinds, schema)}
+            needed = pattern == "/email" or "required" in takes
+            operation["requestBody"] = {"required": needed, "content": dict.fromkeys(kinds, schema)}
         name = re.search(r"\{(\w+)\}", _path(pattern))
         if name:
             parameter = {"name": name[1], "in": "path", "required": True, "schema": {"type": "string"}}

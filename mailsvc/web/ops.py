@@ -83,12 +83,14 @@ async def read(service: Service) -> Reading:
     """Everything that is shown, as it is now."""
     store = None
     with suppress(Unavailable):
-        store = Store(await service.counts(), await service.doubts(), await service.extent())
+        counts, doubts, extent = await service.counts(), await service.doubts(), await service.extent()
+        store = Store(counts, doubts, extent, await service.callbacks.backlog())
     build = {
         "version": __version__,
         "python": platform.python_version(),
         "database": service.config.database_url.partition(":")[0],
         "selector": "classic" if service.config.exact else "guarded",
     }
+    tries = service.callback_drain.outcomes if service.callback_drain else {}
     states = [state for state, _ in service.providers()]
-    return Reading(time.time(), build, service.tally, service.batches, states, service.requests, store)
+    return Reading(time.time(), build, service.tally, service.batches, states, service.requests, store, tries)

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
-    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "process", "callback"},
+    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "callback"},
     {
         "selector",
         "standing",
@@ -22,17 +22,17 @@ FLOORS = [
         "tally",
         "history",
         "merge",
-        "council",
+        "guard",
     },
-    {"outbox", "providers", "simulate"},
-    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "accord"},
-    {"delivery", "rehearsal", "watch"},
+    {"outbox", "providers", "simulate", "resolver"},
+    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "callbacks"},
+    {"delivery", "rehearsal", "watch", "callback_drain"},
     {"drain"},
     {"service"},
     {"web"},
     {"serve", "remote", "logs", "crashtest", "doctor"},
     {"command", "backup"},
-    {"cli", "cli_keys", "cli_ops"},
+    {"cli", "cli_keys", "cli_ops", "cli_callbacks"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -108,6 +108,7 @@ SELECT {NOTICE} FROM notice WHERE callback = $1 AND ($2::text IS NULL OR state =
     AND ($3::text IS NULL OR (at, number) < (SELECT at, number FROM notice WHERE id = $3 AND callback = $1))
 ORDER BY at DESC, number DESC LIMIT $4
 """  # noqa: S608 - a constant
+FIND = f"SELECT {NOTICE} FROM notice WHERE callback = $1 AND id = $2"  # noqa: S608 - a constant
 TRIES = """
 SELECT notice, n, at, took, http_status, error FROM notice_try WHERE notice = ANY($1::bigint[]) ORDER BY notice, n
 """
@@ -215,7 +216,15 @@ class PostgresCallbacks:
         """See CallbackStore."""
         if "\x00" in id + (after or ""):
             return []
-        rows = await self._server.look(LOG, id, state and state.value, after, limit)
+        return await self._told(LOG, id, state and state.value, after, limit)
+
+    async def find(self, id: str, notice_id: str) -> Told | None:  # noqa: A002 - the field's own name
+        """See CallbackStore."""
+        found = [] if "\x00" in id + notice_id else await self._told(FIND, id, notice_id)
+        return found[0] if found else None
+
+    async def _told(self, sql: str, *values: object) -> list[Told]:
+        rows = await self._server.look(sql, *values)
         notices = [_notice(*row) for row in rows]
         tries: dict[int, list[Try]] = {notice.number: [] for notice in notices}
         for number, *done in await self._server.look(TRIES, [*tries]):

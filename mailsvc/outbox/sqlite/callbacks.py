@@ -69,6 +69,7 @@ SELECT {NOTICE} FROM notice WHERE callback = ?1 AND (?2 IS NULL OR state = ?2)
     AND (?3 IS NULL OR (at, number) < (SELECT at, number FROM notice WHERE id = ?3 AND callback = ?1))
 ORDER BY at DESC, number DESC LIMIT ?4
 """  # noqa: S608 - a constant
+FIND = f"SELECT {NOTICE} FROM notice WHERE callback = ? AND id = ?"  # noqa: S608 - a constant
 TRIES = "SELECT n, at, took, http_status, error FROM notice_try WHERE notice = ? ORDER BY n"
 AGAIN = "UPDATE notice SET state = 'waiting', due_at = ?1, claimable_at = ?1, rung = 0 WHERE state <> 'waiting' AND "
 REPLAY_ONE = f"{AGAIN} callback = ?2 AND id = ?3"
@@ -158,7 +159,12 @@ class SqliteCallbacks:
     ) -> Sequence[Told]:
         """See CallbackStore."""
         values = (id, state and state.value, after, limit)
-        return await self._engine.run(partial(_log, values))
+        return await self._engine.run(partial(_told, LOG, values))
+
+    async def find(self, id: str, notice_id: str) -> Told | None:  # noqa: A002 - the field's own name
+        """See CallbackStore."""
+        found = await self._engine.run(partial(_told, FIND, (id, notice_id)))
+        return found[0] if found else None
 
     async def replay(self, id: str, wanted: Replay, now: float) -> int:  # noqa: A002 - the field's own name
         """See CallbackStore. In steps, so that nobody waits long."""
@@ -237,8 +243,8 @@ def _end(endings: Sequence[Ending], connection: sqlite3.Connection) -> list[str]
     return off
 
 
-def _log(values: tuple[object, ...], connection: sqlite3.Connection) -> list[Told]:
-    notices = [_notice(row) for row in connection.execute(LOG, values).fetchall()]
+def _told(sql: str, values: tuple[object, ...], connection: sqlite3.Connection) -> list[Told]:
+    notices = [_notice(row) for row in connection.execute(sql, values).fetchall()]
     return [Told(each, tuple(Try(*row) for row in connection.execute(TRIES, (each.number,)))) for each in notices]
 
 
