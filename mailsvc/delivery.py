@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from .accord import Accord
 from .backoff import next_due
 from .choice import Choice, Chooser, Hold, Never, Wait
 from .config import Config
@@ -58,7 +59,9 @@ class Courier:
         rng: random.Random,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        accord: Accord | None = None,
     ) -> None:
+        self._accord = accord
         self._config, self._journal, self._selector, self.providers = config, journal, selector, providers
         self._files = Files(journal.attachments)
         self._fetch, self._rng, self._clock, self._monotonic = fetch, rng, clock, monotonic
@@ -93,15 +96,18 @@ class Courier:
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
         go, next_choice = _Go(mail, mail.attempts, set(), []), choice
+        found: Choice | Wait | Hold | Never | None = choice
         try:
             async with self._files.of(mail) as attachments:
                 message = await _render(replace(mail, attachments=attachments))
-                while await self._attempt(go, next_choice, message) is Status.SENDING:
-                    found = self.choose(go.mail, go.tried)
-                    if not isinstance(found, Choice):
-                        await self._end_round(go)
-                        break
+                while isinstance(found := await self._cleared(go, found), Choice):
                     next_choice = found
+                    if await self._attempt(go, next_choice, message) is not Status.SENDING:
+                        return None
+                    found = self.choose(go.mail, go.tried)
+            if go.n == mail.attempts:
+                return mail
+            await self._end_round(go)
         except StorageBroken as error:
             log.error("storage_broken", mail=mail.id, error=str(error))
         except StorageUnavailable as error:
@@ -120,6 +126,23 @@ class Courier:
             go.error = f"a fault in mailsvc: {type(error).__name__}"
             await self._end_round(go)
         return None
+
+    async def _cleared(
+        self, go: _Go, choice: Choice | Wait | Hold | Never | None
+    ) -> Choice | Wait | Hold | Never | None:
+        """The choice, or another one where it would be a probe and another process makes one already."""
+        while self._accord and isinstance(choice, Choice) and choice.flight.probe:
+            try:
+                wait = await self._accord.claim_probe(choice.provider)
+            except BaseException:
+                self._selector.finish(choice.flight, *self._told(_INTERRUPTED))
+                raise
+            if not wait:
+                break
+            now = self._monotonic()
+            self._selector.give_way(choice.flight, now, now + wait)
+            choice = self.choose(go.mail, go.tried)
+        return choice
 
     async def _attempt(self, go: _Go, choice: Choice, message: Message) -> Status:
         """Ask one provider and write down what came of it. Returns where the mail stands."""
@@ -253,6 +276,8 @@ class Courier:
         if result.stuck:
             self._selector.pause(choice.provider)
             log.error("provider_holds_mail", mail=go.mail.id, provider=choice.provider, now="paused")
+        if self._accord:
+            self._accord.notice()
 
     def _told(self, result: Result) -> tuple[Any, float, float | None]:
         """The arguments of `Selector.finish` after the flight."""

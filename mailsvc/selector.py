@@ -111,6 +111,11 @@ class Selector:
         self._rng = rng
         self._exact = exact
 
+    @property
+    def standings(self) -> Mapping[str, Standing]:
+        """The providers as they are remembered, for who brings word of other processes."""
+        return self._by_name
+
     def pick(self, now: float, exclude: AbstractSet[str] = frozenset()) -> str | None:
         """The provider to ask, or None: nobody may be asked now. Changes nothing."""
         benched, best, best_score = [], None, -1.0
@@ -161,6 +166,12 @@ class Selector:
         provider = self._by_name[name]
         if not self._exact:
             self._fail(provider, Flight(name, now, provider.probe_is_due(now, alone=True)), 1, now)
+
+    def give_way(self, flight: Flight, now: float, until: float) -> None:
+        """Nothing was sent: another process makes this probe, for which it has until then."""
+        self.finish(flight, Verdict.CANCELLED, now)
+        provider = self._by_name[flight.provider]
+        provider.elsewhere_until, provider.spared = until, PROBE_EVERY
 
     def survey(self, now: float, exclude: AbstractSet[str] = frozenset()) -> list[Candidate]:
         """Every provider as it stands now, in the order of `bases`."""

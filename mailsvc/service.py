@@ -12,7 +12,9 @@ from typing import BinaryIO
 
 import structlog
 
+from . import process
 from .access import NOBODY, ApiKey
+from .accord import Accord
 from .batcher import Batcher
 from .callback_drain import AT_A_TIME as CALLBACKS_AT_A_TIME
 from .callback_drain import TIMEOUT as CALLBACK_TIMEOUT
@@ -43,7 +45,7 @@ from .keys import Keys
 from .limits import Limits
 from .model import Mail, Record, Resolution, Status, new_id
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Erasure, Extent, News, Outbox, Page
+from .outbox.base import Added, Addition, Change, Erasure, Extent, Outbox, Page
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
@@ -53,6 +55,7 @@ from .submission import Submission
 from .tally import Count
 from .watch import LOOK, Watch
 
+PROBE_SPARE = 5.0  # seconds beyond a provider's time-out until a process with a probe is taken for dead
 ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
 
 CALLBACK_GRACE = 3.0  # seconds that callbacks have to answer at the end: whoever takes longer is told again
@@ -64,15 +67,24 @@ class Service:
     """What the web handlers call. All times are Unix seconds."""
 
     def __init__(
-        self, config: Config, outbox: Outbox, selector: Selector, courier: Courier, drain: Drain, feed: Feed
+        self,
+        config: Config,
+        outbox: Outbox,
+        selector: Selector,
+        courier: Courier,
+        drain: Drain,
+        feed: Feed,
+        accord: Accord | None = None,
     ) -> None:
+        self._accord = accord
         self.config, self.feed = config, feed
         self._outbox, self._selector, self._courier, self._drain = outbox, selector, courier, drain
         self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
-        self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, config.keep_body, config.keep_mail)
+        kept = (config.keep_body, config.keep_mail)
+        self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, *kept, accord)
         self.callbacks = Callbacks(outbox, Guard(config.callback_allow))
         self.callback_drain: CallbackDrain | None = None
         self.rehearsal: Rehearsal | None = None
@@ -233,6 +245,8 @@ class Service:
         """Ask a provider nothing until `resume`; written down when this returns. Raises NotFound."""
         self._known(name)
         self._selector.pause(name)
+        if self._accord:
+            await self._accord.agree()
         self._courier.news.providers()
         await self.watch.save_scores()
 
@@ -240,6 +254,8 @@ class Service:
         """Ask it again. Raises NotFound."""
         self._known(name)
         self._selector.resume(name)
+        if self._accord:
+            await self._accord.resume(name)
         self._courier.news.providers()
         await self.watch.save_scores()
         self._drain.wake()
@@ -270,16 +286,25 @@ class Service:
 
     async def start(self) -> None:
         """Begin to drain."""
+        if self._accord:
+            self._accord.followed = self._followed
         await self.watch.start()
         self._drain.start()
         if self.callback_drain:
             self.callback_drain.start()
         self._outbox.listen(self._hear)
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: Change) -> None:
         """Another process has changed something."""
-        if news is News.DUE:
+        if news is Change.DUE:
             self._drain.wake()
+        elif self._accord:
+            self._accord.heed()
+
+    def _followed(self) -> None:
+        """Providers may stand otherwise than before."""
+        self._courier.news.providers()
+        self._drain.wake()
 
     async def stop(self) -> None:
         """Take no more mails, finish what is in flight, write down what there is to write. May be called again."""
@@ -315,9 +340,11 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     fetch = rehearsal.fetch if rehearsal else fetcher
     # A database that is shared compares times by a clock of its own.
     clock = time.time if outbox.shared else SteadyClock()
-    courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock)
+    probing = config.timeout + PROBE_SPARE
+    accord = Accord(outbox.council, selector, process.name(), probing) if outbox.council else None
+    courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock, accord=accord)
     drain = Drain(outbox, courier, config.concurrency, clock, uncertain_after=config.uncertain_after)
-    service = Service(config, outbox, selector, courier, drain, feed)
+    service = Service(config, outbox, selector, courier, drain, feed, accord)
     service.rehearsal = rehearsal
     service.callback_drain = CallbackDrain(service.callbacks, messenger, rng, clock, config.keep_callbacks)
     service.batches |= journal.sizes

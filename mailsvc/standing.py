@@ -6,7 +6,9 @@ Times are seconds in the clock of `now`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 RECOVERY = 300.0  # seconds after which a failure is forgiven
 FACTOR, GAIN = 0.9, 0.1  # what a failure leaves of health; what a success adds to the nine tenths it leaves
@@ -66,6 +68,7 @@ class Standing:
     refusals: int = 0  # 429s in a row that named no time
     room: float = UNLIMITED
     threshold: float = UNLIMITED  # of the room, from which on it grows slowly
+    elsewhere_until: float = -math.inf  # another process makes a probe
 
     def score(self, now: float, overdue: int | None = None) -> float:
         """What is compared and shown, from 0 to `base`. `overdue` if it is known already."""
@@ -109,7 +112,8 @@ class Standing:
     def probe_is_due(self, now: float, *, alone: bool) -> bool:
         """`alone`: nobody else may be asked, so there is nothing better to do than to try early."""
         early = alone and not self.locked_out and now >= self.benched_at + BENCH_ALONE
-        return self.benched and self.probe is None and (early or now >= self.bench_until)
+        free = self.probe is None and now >= self.elsewhere_until
+        return self.benched and free and (early or now >= self.bench_until)
 
     def is_straggler(self, flight: Flight) -> bool:
         """Whether the attempt is older than the bench and so tells nothing new."""
@@ -159,6 +163,36 @@ class Standing:
         self.closed_at, self.closed_until = now, max(self.closed_until, now + seconds)
         self.restart_with_one()
 
+    def word(self) -> tuple[bool, bool, float, int, float]:
+        """What processes that share a store agree on; the score is each one's own."""
+        return self.paused, self.benched, self.bench_until, self.trials, self.closed_until
+
+    def bench_memory(self) -> dict[str, float | str | bool]:
+        """What other processes have to know of a bench beside its end."""
+        return {name: getattr(self, name) for name in ("health", "level", "cause", "locked_out", "trials")}
+
+    def follow_bench(self, now: float, until: float, memory: Mapping[str, Any]) -> None:
+        """Another process has benched it, or tried it. Its health counts, so that a dead one is not taken for sick."""
+        if not self.benched or until > max(now, self.bench_until):
+            self.benched_at, self.spared = now, 0
+        tried = memory.get("trials", 0) > self.trials
+        self.health = (max if tried else min)(self.health, memory.get("health", self.health))
+        self.benched, self.bench_until = True, until
+        for name in memory.keys() & {"level", "cause", "locked_out", "trials"}:
+            setattr(self, name, memory[name])
+
+    def follow_end(self, now: float, memory: Mapping[str, Any]) -> None:
+        """Another process has ended the bench."""
+        if self.benched:
+            self.health = max(self.health, memory.get("health", 0.0))
+            self.benched, self.opened_at, self.locked_out, self.weight = False, now, False, 0
+            self.restart_with_one()
+
+    def follow_closing(self, now: float, until: float) -> None:
+        """Another process was asked to leave it alone."""
+        self.closed_at, self.closed_until = now, until
+        self.restart_with_one()
+
     def restart_with_one(self) -> None:
         """What was held back must not arrive all at once."""
         self.room, self.threshold = 1.0, float(ROOM_FREE)
@@ -186,6 +220,8 @@ class Standing:
         if now < self.closed_until:
             left = _span(self.closed_until - now)
             return "closed", f"closed for {left}: it said that it gets too many mails", self.closed_until
+        if now < self.elsewhere_until:
+            return "benched", f"benched {self.cause}; another process has a trial mail on its way", None
         if self.probe:
             return "benched", f"benched {self.cause}; a trial mail is on its way", None
         if self.probe_is_due(now, alone=False):

@@ -10,6 +10,7 @@ from itertools import count
 
 import structlog
 
+from .accord import Accord
 from .errors import StorageBroken, StorageUnavailable
 from .feed import Feed
 from .history import History
@@ -41,7 +42,9 @@ class Watch:
         tally: Tally,
         keep_body: float,
         keep_mail: float,
+        accord: Accord | None = None,
     ) -> None:
+        self._accord = accord
         self._outbox, self._selector, self._keys, self._feed, self._tally = outbox, selector, keys, feed, tally
         self._keep_body, self._keep_mail = min(keep_body, keep_mail), keep_mail
         self._saved: list[tuple[str, float, str, float | None]] = []
@@ -54,6 +57,8 @@ class Watch:
     async def start(self) -> None:
         """Take over what an earlier process knew, and begin to look."""
         await self.load_scores()
+        if self._accord:
+            await self._accord.start()
         await self._keys.load()
         self._looking = asyncio.create_task(self._look(), name="look")
 
@@ -61,6 +66,8 @@ class Watch:
         """Look no more; what is known is written down."""
         if self._looking:
             self._looking.cancel()
+        if self._accord:
+            await self._accord.stop()
         with suppress(StorageUnavailable):
             await self.save_scores()
 
@@ -72,6 +79,8 @@ class Watch:
         more = False
         for turn in count():
             self._show_scores()
+            if self._accord:
+                self._accord.notice()
             try:
                 await self._keys.load()
                 counts = await self._outbox.counts()

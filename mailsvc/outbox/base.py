@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
 from ..callback import CallbackStore
+from ..council import Council
 from ..model import Attachment, Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
@@ -171,7 +172,7 @@ class Folded:
     doubled: bool = False
 
 
-class News(StrEnum):
+class Change(StrEnum):
     """What another process can have changed."""
 
     DUE = "due"  # there are new mails that are due
@@ -192,7 +193,8 @@ class Outbox(Protocol):
     A row that cannot be stored gives an exception in its place and spoils no other row.
 
     `shared` says whether other processes may use it at the same time. Then a process that does not call `renew` for
-    `lease` seconds is taken for dead, and what it had claimed and begun is taken over.
+    `lease` seconds is taken for dead, and what it had claimed and begun is taken over. `council` is where they agree
+    about providers; None where nobody else may be.
     """
 
     @property
@@ -200,6 +202,9 @@ class Outbox(Protocol):
 
     @property
     def lease(self) -> float: ...  # noqa: D102 - see above
+
+    @property
+    def council(self) -> Council | None: ...  # noqa: D102 - see above
 
     @property
     def callbacks(self) -> CallbackStore: ...  # noqa: D102 - whom to tell of what becomes of mails, and what was told
@@ -216,7 +221,7 @@ class Outbox(Protocol):
     async def renew(self, ids: Sequence[str], now: float) -> None:
         """Hold these mails, claimed or begun, for another `lease`. What is taken over already stays so."""
 
-    def listen(self, heard: Callable[[News], None]) -> None:
+    def listen(self, heard: Callable[[Change], None]) -> None:
         """Call `heard` when another process may have changed something. News may be missed, and may be none."""
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:

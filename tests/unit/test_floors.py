@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
-    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "callback"},
+    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "process", "callback"},
     {
         "selector",
         "standing",
@@ -22,10 +22,12 @@ FLOORS = [
         "tally",
         "history",
         "merge",
+        "council",
         "guard",
     },
     {"outbox", "providers", "simulate", "resolver"},
-    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "callbacks"},
+    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "accord"}
+    | {"callbacks"},
     {"delivery", "rehearsal", "watch", "callback_drain"},
     {"drain"},
     {"service"},

@@ -18,10 +18,10 @@ from ..base import (
     Added,
     Addition,
     Beginning,
+    Change,
     Erasure,
     Extent,
     Folded,
-    News,
     Page,
     Settlement,
 )
@@ -30,6 +30,7 @@ from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
 from .callbacks import PostgresCallbacks
+from .council import PostgresCouncil
 from .schema import prepare
 from .server import CERTAIN, Server
 from .tally import COMPACT
@@ -43,7 +44,6 @@ WITH careless AS (
 INSERT INTO provider AS known (name, state)
 SELECT given.* FROM careless, unnest($1::text[], $2::json[]) AS given (name, state) ORDER BY name
 ON CONFLICT (name) DO UPDATE SET state = excluded.state WHERE known.state::text <> excluded.state::text
-RETURNING name
 """
 
 
@@ -55,6 +55,7 @@ class PostgresOutbox:
     def __init__(self, server: Server, bell: Bell, lease: float) -> None:
         self.lease = lease
         self._server, self._bell = server, bell
+        self.council = PostgresCouncil(server, lambda: bell.ring(Change.PROVIDERS))
         self.callbacks = PostgresCallbacks(server)
 
     @classmethod
@@ -89,7 +90,7 @@ class PostgresOutbox:
         """See Outbox."""
         await leases.renew(self._server, ids, now, self.lease)
 
-    def listen(self, heard: Callable[[News], None]) -> None:
+    def listen(self, heard: Callable[[Change], None]) -> None:
         """See Outbox."""
         self._bell.listen(heard)
 
@@ -97,7 +98,7 @@ class PostgresOutbox:
         """See Outbox."""
         results = await accept.add(self._server, additions)
         if any(isinstance(result, Added) and result.status is Status.QUEUED for result in results):
-            self._bell.ring(News.DUE)
+            self._bell.ring(Change.DUE)
         return results
 
     async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
@@ -164,9 +165,7 @@ class PostgresOutbox:
         """See Outbox."""
         rows = {state["name"]: orjson.dumps(state).decode() for state in states}
         storable(*rows)
-        saved = await self._server.run(lambda: self._server.fetch(SAVE_PROVIDERS, [*rows], [*rows.values()]))
-        if saved:
-            self._bell.ring(News.PROVIDERS)
+        await self._server.run(lambda: self._server.fetch(SAVE_PROVIDERS, [*rows], [*rows.values()]))
 
     async def load_providers(self) -> Sequence[dict[str, Any]]:
         """See Outbox."""

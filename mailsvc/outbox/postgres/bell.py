@@ -9,7 +9,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from ..base import News
+from ..base import Change
 from .server import ANSWER, CONNECT
 
 CHANNEL = "mailsvc"
@@ -28,18 +28,18 @@ class Bell:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._heard: Callable[[News], None] = lambda news: None
-        self._news: set[News] = set()
+        self._heard: Callable[[Change], None] = lambda news: None
+        self._news: set[Change] = set()
         self._to_ring = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self, heard: Callable[[News], None]) -> None:
+    def listen(self, heard: Callable[[Change], None]) -> None:
         """Call `heard` whenever another process has rung."""
         self._heard = heard
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="outbox bell")
 
-    def ring(self, news: News) -> None:
+    def ring(self, news: Change) -> None:
         """Tell the others, soon. Waits for nothing."""
         self._news.add(news)
         self._to_ring.set()
@@ -70,7 +70,7 @@ class Bell:
             await connection.execute(CARELESS)
             await connection.add_listener(CHANNEL, lambda _, pid, __, word: self._hear(word) if pid != own else None)
             connection.add_termination_listener(lambda _: self._to_ring.set())
-            for missed in News:
+            for missed in Change:
                 self._heard(missed)
             while not connection.is_closed():
                 await self._to_ring.wait()
@@ -84,4 +84,4 @@ class Bell:
 
     def _hear(self, word: str) -> None:
         with suppress(ValueError):  # a newer version may have more to say
-            self._heard(News(word))
+            self._heard(Change(word))

@@ -13,7 +13,7 @@ import orjson
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Attachment, Mail, Record, Report, Resolution, Status
-from ..base import Added, Addition, Beginning, Erasure, Extent, Folded, News, Page, Settlement
+from ..base import Added, Addition, Beginning, Change, Erasure, Extent, Folded, Page, Settlement
 from . import accept, copying, deliver, inbox, keys, reads, retention
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
@@ -32,6 +32,7 @@ class SqliteOutbox:
     """An Outbox (see base.py). Methods that run at the same time may share one commit; each is still all or nothing."""
 
     shared = False
+    council = None
     lease = 86_400.0  # a claim ends with the process, which owns the file alone
 
     def __init__(
@@ -65,7 +66,7 @@ class SqliteOutbox:
     async def renew(self, ids: Sequence[str], now: float) -> None:
         """See Outbox. Nothing is lost to others: there are none."""
 
-    def listen(self, heard: Callable[[News], None]) -> None:
+    def listen(self, heard: Callable[[Change], None]) -> None:
         """See Outbox. Nothing is heard of others: there are none."""
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
