@@ -177,6 +177,22 @@ def resume(remote: Remote, name: str) -> int:
     return remote.set_provider(name, "resume")
 
 
+@providers.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def hooks(as_json: bool) -> None:
+    """Where each configured provider is to send its reports, and which variable makes them count.
+
+    Looks at the environment alone: no server is asked.
+
+    \b
+    Example:
+      MAILSVC_PUBLIC_URL=https://mail.example.com mailsvc providers hooks
+    """
+    from .webhooks import table
+
+    click.echo(table(Config.from_environ(os.environ), as_json=as_json))
+
+
 @cli.group()
 def mails() -> None:
     """What to do with mails of a running server.

@@ -15,7 +15,7 @@ from .errors import ConfigError
 from .guard import allowed
 from .model import OnUncertain
 from .providers import all_providers
-from .providers.base import Provider, Settings
+from .providers.base import Can, Provider, Settings
 
 DEFAULT_SCORES = (50.0, 40.0, 30.0, 20.0, 10.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 SANDBOX_SENDER = Mailbox("sandbox@example.invalid")
@@ -215,8 +215,8 @@ def _settings(kind: type[Provider], read: _Reader, score: float) -> Settings:
     values |= {name: value for name in kind.optional if (value := read.raw(name))}
     url = read.get(f"{prefix}_URL", setting.http_url, None) if kind.default_url else None
     score = read.get(f"{prefix}_SCORE", setting.number(1, 100), score)
-    read.raw(f"{prefix}_WEBHOOK_KEY")
-    settings = Settings(values, url, score)
+    hook_key = read.raw(f"{prefix}_WEBHOOK_KEY") if Can.REPORT in kind.can else None
+    settings = Settings(values, url, score, hook_key)
     read.faults.extend(kind.faults(settings))
     return settings
 

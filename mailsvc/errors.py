@@ -15,6 +15,8 @@ MailsvcError
 │   ├── QueueFull
 │   ├── Overloaded           too much at a time
 │   └── ShuttingDown
+├── HookRefused              not by the provider, or not now; 401
+├── HookUnreadable           by the provider, and in no form that is known; 400
 └── SendError                what became of a request to a provider
     ├── NotSent              no byte of the request was written: another provider may be asked at once
     └── Unanswered           it was written, and no complete answer came: the mail may have gone out
@@ -113,6 +115,14 @@ class Overloaded(Unavailable):
 
 class ShuttingDown(Unavailable):
     """The process is about to end."""
+
+
+class HookRefused(MailsvcError):
+    """A webhook request whose signature, secret or time is wrong."""
+
+
+class HookUnreadable(MailsvcError):
+    """A webhook request that is genuine and makes no sense."""
 
 
 class SendError(MailsvcError):

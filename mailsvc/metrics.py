@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import (
 )
 
 from .callback import Backlog
-from .model import Outcome, Resolution, Status
+from .model import Outcome, ReportType, Resolution, Status
 from .outbox.base import Extent
 from .selector import ProviderState
 from .tally import BOUNDS, Tally
@@ -75,6 +75,7 @@ class _Collector:
         yield InfoMetricFamily("mailsvc_build", "What runs.", dict(self._reading.build))
         yield from _work(self._reading)
         yield from _attempts(self._reading)
+        yield from _reports(self._reading)
         yield from _providers(self._reading.providers)
         yield _gauge("mailsvc_storage_up", "1 if the database gave an answer, else 0.", self._reading.store is not None)
         if self._reading.store:
@@ -126,6 +127,23 @@ def _attempts(reading: Reading) -> Iterator[Metric]:
         durations = reading.tally.durations[name]
         took.add_metric([name], _buckets(BOUNDS, list(accumulate(durations.counts))), durations.total)
     yield took
+
+
+def _reports(reading: Reading) -> Iterator[Metric]:
+    names = [state.name for state in reading.providers]
+    told = CounterMetricFamily("mailsvc_reports", "New reports, by provider and type.", labels=["provider", "type"])
+    unmatched = CounterMetricFamily(
+        "mailsvc_unmatched_reports", "Reports for which no mail was found, by provider.", labels=["provider"]
+    )
+    for name in names:
+        for kind in ReportType:
+            told.add_metric([name, kind.value], reading.tally.reports[name, kind])
+        unmatched.add_metric([name], reading.tally.unmatched[name])
+    yield told
+    yield unmatched
+    yield CounterMetricFamily(
+        "mailsvc_duplicates_confirmed", "Mails that reports have shown to be sent twice.", reading.tally.doubled
+    )
 
 
 def _providers(states: Sequence[ProviderState]) -> Iterator[Metric]:

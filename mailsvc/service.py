@@ -50,6 +50,7 @@ from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
 from .render import LARGE, check
+from .reports import Reports
 from .selector import ProviderState, Selector
 from .submission import Submission
 from .tally import Count
@@ -74,10 +75,11 @@ class Service:
         courier: Courier,
         drain: Drain,
         feed: Feed,
+        reports: Reports,
         accord: Accord | None = None,
     ) -> None:
         self._accord = accord
-        self.config, self.feed = config, feed
+        self.config, self.feed, self.reports = config, feed, reports
         self._outbox, self._selector, self._courier, self._drain = outbox, selector, courier, drain
         self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
@@ -292,6 +294,7 @@ class Service:
         self._drain.start()
         if self.callback_drain:
             self.callback_drain.start()
+        self.reports.start()
         self._outbox.listen(self._hear)
 
     def _hear(self, news: Change) -> None:
@@ -318,6 +321,7 @@ class Service:
         if self.callback_drain:
             await self.callback_drain.stop(0.0 if self.watch.broken.is_set() else CALLBACK_GRACE)
         await self._add.close()
+        await self.reports.stop()
         await self.watch.stop()
 
 
@@ -344,7 +348,8 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     accord = Accord(outbox.council, selector, process.name(), probing) if outbox.council else None
     courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock, accord=accord)
     drain = Drain(outbox, courier, config.concurrency, clock, uncertain_after=config.uncertain_after)
-    service = Service(config, outbox, selector, courier, drain, feed, accord)
+    reports = Reports(outbox, providers, fetch, feed, courier.tally, config.public_url, clock)
+    service = Service(config, outbox, selector, courier, drain, feed, reports, accord)
     service.rehearsal = rehearsal
     service.callback_drain = CallbackDrain(service.callbacks, messenger, rng, clock, config.keep_callbacks)
     service.batches |= journal.sizes

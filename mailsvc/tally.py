@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from .model import Outcome
+from .model import Outcome, ReportType
 
 BOUNDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds
 
@@ -36,7 +36,8 @@ class Durations:
 
 class Tally:
     """Counts by provider. `attempts` has those that ended, by provider and outcome; `accepted` counts the mails that
-    were taken in, `refused` the requests that were answered with an error, by its code.
+    were taken in, `refused` the requests that were answered with an error, by its code. `reports` has those that were
+    new, by provider and type, `unmatched` those for which no mail was found; `doubled` mails that were sent twice.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,9 @@ class Tally:
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         self.attempts: Counter[tuple[str, Outcome]] = Counter()
+        self.reports: Counter[tuple[str, ReportType]] = Counter()
+        self.unmatched: Counter[str] = Counter()
+        self.doubled = 0
         self.durations: defaultdict[str, Durations] = defaultdict(Durations)
 
     def __getitem__(self, provider: str) -> Count:

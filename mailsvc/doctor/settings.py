@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..config import Config
 from ..errors import ConfigError
 from ..web.health import gaps
+from ..webhooks import webhooks
 from .base import Finding, misconfigured, ok, warn
 
 # Names that stand for nobody (RFC 2606, RFC 6761): no provider has verified them.
@@ -46,6 +47,8 @@ def _fault(fault: str) -> Finding:
 
 def _production(config: Config) -> list[Finding]:
     found = [warn("production", what.rstrip("."), fix) for what, fix in gaps(config)]
+    mute = [hook for hook in webhooks(config) if hook.missing]
+    found += [warn(hook.missing[-1], f"{hook.provider} cannot tell what becomes of mails", hook.todo) for hook in mute]
     domain = config.sender.domain
     if config.live and f".{domain}".endswith(NOBODYS):
         found.append(warn("MAILSVC_FROM", f"nobody can send from {domain}", "set it to an address of yours"))

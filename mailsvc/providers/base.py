@@ -14,6 +14,7 @@ from typing import Any, ClassVar, final
 import orjson
 
 from ..ability import Ability
+from ..hook import Heard, Hook, tidy
 from ..model import Message, Outcome
 
 MAX_DETAIL = 1000
@@ -39,11 +40,15 @@ PLAIN = Ability(cc=0, bcc=0, headers=0, reply_to=0, attachments=False)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says about one provider: its variables by name (secrets, so never shown), URL and score."""
+    """What the environment says about one provider: its variables by name (secrets, so never shown), URL and score.
+
+    `hook_key` is what proves that a webhook request is genuine; None if no reports are to be taken.
+    """
 
     values: Mapping[str, str] = field(repr=False)
     url: str | None = field(default=None, repr=False)
     score: float = 50.0
+    hook_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,7 @@ class Provider(ABC):
     a pattern of those whose form is known, and the form in words. `default_url` is None for one without a URL setting.
     `ability` says what it can carry: a mail that is beyond it goes to another provider.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
+    `hook_words`: of one that can REPORT, what its webhook key is and where to find it.
     """
 
     name: ClassVar[str]
@@ -171,6 +177,7 @@ class Provider(ABC):
     ability: ClassVar[Ability] = PLAIN
     default_url: ClassVar[str | None] = None
     key_life: ClassVar[float] = 0.0
+    hook_words: ClassVar[str] = ""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -182,11 +189,19 @@ class Provider(ABC):
     @classmethod
     def faults(cls, settings: Settings) -> list[str]:
         """What is wrong with the settings, one sentence each, without their values."""
-        return [
+        bad_key = [cls.hook_fault(settings.hook_key) if settings.hook_key else None]
+        return [fault for fault in bad_key if fault] + [
             f"{variable} contains a space or a character that cannot stand in it; copy it again"
             for variable in (*cls.env, *(settings.values.keys() & cls.optional))
             if not re.fullmatch(r"[\x21-\x7e]+", settings.values.get(variable, ""))
         ]
+
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """What is wrong with the webhook key, in one sentence without its value."""
+        if re.fullmatch(r"[\x21-\x7e]+", key):
+            return None
+        return f"{cls.name.upper()}_WEBHOOK_KEY contains a space or a character that cannot stand in it; copy it again"
 
     @classmethod
     def misshapen(cls, settings: Settings) -> list[str]:
@@ -224,6 +239,20 @@ class Provider(ABC):
     def judge(self, answer: Answer, message: Message) -> Result:
         """Read the answer to a request of this provider."""
 
+    @final
+    def hear(self, hook: Hook) -> Heard:
+        """What a webhook request says: the provider's own reading, with its texts made safe to keep.
+
+        Raises HookRefused if it is not genuine, HookUnreadable, and DocumentNeeded.
+        """
+        heard = self.listen(hook, self.settings.hook_key or "")
+        reports = (replace(tidy(each), detail=self._safe(each.detail or "") or None) for each in heard.reports)
+        return replace(heard, reports=tuple(reports))
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """Check a webhook request against the key, then read it. One that can REPORT defines it."""
+        raise NotImplementedError
+
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, in every form in which a server could repeat it."""
         return tuple(self.settings.values.values())
@@ -231,7 +260,8 @@ class Provider(ABC):
     def _safe(self, text: str) -> str:
         """One line without secrets. Masked before it is cut, so that no half of a key survives at the end."""
         text = one_line(text)
-        for secret in sorted((word for word in self.secrets() if len(word) >= _MIN_SECRET), key=len, reverse=True):
+        secrets = (*self.secrets(), self.settings.hook_key or "")
+        for secret in sorted((word for word in secrets if len(word) >= _MIN_SECRET), key=len, reverse=True):
             text = text.replace(secret, "***")
         return text[:MAX_DETAIL]
 

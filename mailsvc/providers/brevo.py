@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from ..address import Mailbox, encoded_words
-from ..model import Message, Outcome
+from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
+from ..model import Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _REFUSED = (
@@ -62,7 +63,8 @@ class Brevo(HttpProvider):
             "xkeysib- and more than 40 characters; that of SMTP (xsmtpsib-) is another",
         )
     }
-    can = Can.DEDUPE
+    can = Can.DEDUPE | Can.REPORT
+    hook_words = "a password of your own; Brevo signs nothing"
     default_url = "https://api.brevo.com"
     key_life = 15 * 60.0
 
@@ -122,6 +124,17 @@ class Brevo(HttpProvider):
             detail += f"; check {self.url_setting}"
         return Result(outcome, detail, retry_after=retry_after(response))
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it is too short: a person has made it up."""
+        return secret_fault(cls.name, key) or super().hook_fault(key)
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """An event, or a list of them, with the key as password."""
+        check_secret(hook, key)
+        reports = (_report(event, hook) for event in objects(hook.json()))
+        return Heard(tuple(report for report in reports if report))
+
 
 def _is_error(document: object) -> bool:
     return isinstance(document, dict) and isinstance(document.get("code"), str)
@@ -150,3 +163,38 @@ def _name(name: str) -> str:
 def _as_html(text: str) -> str:
     """A text as HTML that reads the same."""
     return f'<div style="white-space: pre-wrap">{escape(text)}</div>'
+
+
+# Reports. https://developers.brevo.com/docs/transactional-webhooks
+_TYPES = {
+    "request": ReportType.SENT,
+    "deferred": ReportType.DELAYED,
+    "delivered": ReportType.DELIVERED,
+    "hard_bounce": ReportType.BOUNCED,
+    "soft_bounce": ReportType.BOUNCED,
+    **dict.fromkeys(("blocked", "invalid_email", "error"), ReportType.REJECTED),
+    **dict.fromkeys(("spam", "complaint"), ReportType.COMPLAINED),
+    **dict.fromkeys(("unsubscribe", "unsubscribed"), ReportType.UNSUBSCRIBED),
+    **dict.fromkeys(("opened", "unique_opened", "proxy_open", "unique_proxy_open"), ReportType.OPENED),
+    "click": ReportType.CLICKED,
+}
+
+
+def _report(event: dict[str, Any], hook: Hook) -> Report | None:
+    """An event has no id of its own; `ts_epoch`, in milliseconds, is the only time that is surely UTC."""
+    name, recipient, message_id = str(event.get("event")), word(event.get("email")), word(event.get("message-id"))
+    kind = _TYPES.get(name)
+    if kind is None:
+        return None
+    custom = from_json(str(event.get("X-Mailin-custom") or "").encode("utf-8", "replace"))
+    return Report(
+        kind,
+        at_unix(event.get("ts_epoch"), hook.now, 1000.0),
+        Brevo.name,
+        f"{name} {message_id} {recipient} {event.get('ts_epoch')} {word(event.get('link')) or ''}",
+        our_id(part(custom).get("mailsvc_id")),
+        message_id,
+        recipient,
+        name == "hard_bounce" if kind is ReportType.BOUNCED else None,
+        words(event.get("reason")),
+    )

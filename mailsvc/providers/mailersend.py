@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 
 from ..address import Mailbox
-from ..model import Message, Outcome
-from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..hook import Heard, Hook, at_iso, check_signature, hmac_sha256, our_id, part, word, words
+from ..model import Message, Outcome, Report, ReportType
+from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _STATUSES = {401: Outcome.UNAUTHORIZED, **dict.fromkeys((404, 405, 421), Outcome.DOWN), 429: Outcome.RATE_LIMITED}
 _UNVERIFIED = re.compile(r"from\.email\b.*\bverified", re.IGNORECASE | re.DOTALL)
@@ -30,6 +31,8 @@ class MailerSend(HttpProvider):
     rank = 80
     env = ("MAILERSEND_API_KEY",)
     shapes = {"MAILERSEND_API_KEY": (r"mlsn\.[0-9a-f]{64}", "mlsn. and 64 digits")}  # noqa: RUF012 - see the base
+    can = Can.REPORT
+    hook_words = "the signing secret of the webhook"
     default_url = "https://api.mailersend.com"
 
     def __init__(self, settings: Settings) -> None:
@@ -90,6 +93,12 @@ class MailerSend(HttpProvider):
             outcome = Outcome.SENDER_REFUSED
         return Result(outcome, detail, retry_after=retry_after(response))
 
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """One event, signed with HMAC-SHA256. Nothing tells when: what comes again is known by its id."""
+        check_signature(hook.header("signature"), hmac_sha256(key, hook.body).hex())
+        report = _report(hook.json(), hook)
+        return Heard((report,) if report else ())
+
 
 def _person(mailbox: Mailbox) -> dict[str, str]:
     person = {"email": mailbox.address}
@@ -133,3 +142,35 @@ def _words(document: object) -> str | None:
     faults = errors.items() if isinstance(errors, dict) else ()
     told = [f"{field}: {' '.join(map(str, texts)) if isinstance(texts, list) else texts}" for field, texts in faults]
     return f"{document['message']} ({'; '.join(told)})" if told else str(document["message"])
+
+
+# Reports. https://developers.mailersend.com/api/v1/webhooks.html
+_TYPES = {
+    "sent": ReportType.SENT,
+    "deferred": ReportType.DELAYED,
+    "delivered": ReportType.DELIVERED,
+    "soft_bounced": ReportType.BOUNCED,
+    "hard_bounced": ReportType.BOUNCED,
+    "spam_complaint": ReportType.COMPLAINED,
+    **dict.fromkeys(("opened", "opened_unique"), ReportType.OPENED),
+    **dict.fromkeys(("clicked", "clicked_unique"), ReportType.CLICKED),
+    "unsubscribed": ReportType.UNSUBSCRIBED,
+}
+
+
+def _report(event: Any, hook: Hook) -> Report | None:
+    data, mail = part(event, "data"), part(event, "data", "email")
+    name, identifier = str(data.get("type")), word(data.get("id"))
+    if name not in _TYPES or identifier is None:
+        return None
+    return Report(
+        _TYPES[name],
+        at_iso(data.get("created_at") or event.get("created_at"), hook.now),
+        MailerSend.name,
+        identifier,
+        our_id(mail.get("tags")),
+        word(part(mail, "message").get("id")),
+        word(part(mail, "recipient").get("email")),
+        name == "hard_bounced" if _TYPES[name] is ReportType.BOUNCED else None,
+        words(part(data, "morph").get("reason")),
+    )

@@ -10,9 +10,23 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
+from typing import Any
 
-from ..model import Message, Outcome
-from .base import RATE_PAUSE, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..errors import HookRefused
+from ..hook import Heard, Hook, at_unix, check_fresh, check_signature, hmac_sha256, our_id, part, word, words
+from ..model import Message, Outcome, Report, ReportType
+from .base import (
+    RATE_PAUSE,
+    Can,
+    HttpProvider,
+    HttpRequest,
+    Response,
+    Result,
+    Settings,
+    describe,
+    from_json,
+    retry_after,
+)
 
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*")
 _ABOUT_RECIPIENT = re.compile(r"\bto'? parameter is not", re.IGNORECASE)
@@ -34,6 +48,8 @@ class Mailgun(HttpProvider):
             "32 hexadecimal digits, perhaps with key- before",
         )
     }
+    can = Can.REPORT
+    hook_words = "the HTTP webhook signing key"
     default_url = "https://api.mailgun.net"
 
     def __init__(self, settings: Settings) -> None:
@@ -93,6 +109,20 @@ class Mailgun(HttpProvider):
             detail += f"; check MAILGUN_DOMAIN and {self.url_setting} (https://api.eu.mailgun.net in the EU)"
         return Result(outcome, detail, retry_after=retry_after(response))
 
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """One event. What is signed is a timestamp and a token, not the event: so a token is good for one event only,
+        and an event that does not name mail and recipient is none.
+        """
+        document = hook.unproven_json()
+        signature = part(document, "signature")
+        stamp, token = str(signature.get("timestamp")), word(signature.get("token"))
+        if token is None:
+            raise HookRefused("the signature is missing")
+        check_signature(str(signature.get("signature")), hmac_sha256(key, f"{stamp}{token}".encode()).hex())
+        check_fresh(stamp, hook.now)
+        report = _report(part(document, "event-data"), hook, token)
+        return Heard((report,) if report else ())
+
 
 def _form(boundary: str, fields: list[tuple[str, str]]) -> bytes:
     """multipart/form-data (RFC 7578)."""
@@ -132,3 +162,49 @@ def _throttled(response: Response, words: str, detail: str) -> Result:
     if wait is None:
         wait = float(said[1]) if said else RATE_PAUSE
     return Result(Outcome.RATE_LIMITED, detail, retry_after=wait)
+
+
+# Reports. https://documentation.mailgun.com/docs/mailgun/user-manual/tracking-messages/
+_TYPES = {
+    "accepted": ReportType.SENT,
+    "delivered": ReportType.DELIVERED,
+    "rejected": ReportType.REJECTED,
+    "complained": ReportType.COMPLAINED,
+    "opened": ReportType.OPENED,
+    "clicked": ReportType.CLICKED,
+    "unsubscribed": ReportType.UNSUBSCRIBED,
+}
+
+
+def _report(event: dict[str, Any], hook: Hook, token: str) -> Report | None:
+    headers, status = part(event, "message", "headers"), part(event, "delivery-status")
+    recipient, identifier = word(event.get("recipient")) or word(headers.get("to")), word(event.get("id"))
+    kind = _TYPES.get(str(event.get("event")))
+    if event.get("event") == "failed":
+        kind = _failure(event)
+    if kind is None or recipient is None or identifier is None:
+        return None
+    return Report(
+        kind,
+        at_unix(event.get("timestamp"), hook.now),
+        Mailgun.name,
+        identifier,
+        our_id(part(event, "user-variables").get("mailsvc_id")),
+        word(headers.get("message-id")),
+        recipient,
+        True if kind is ReportType.BOUNCED else None,
+        words(
+            status.get("code"),
+            status.get("message") or status.get("description"),
+            event.get("reason") or part(event, "reject").get("reason"),
+        ),
+        token,
+    )
+
+
+def _failure(event: dict[str, Any]) -> ReportType:
+    """Temporary: Mailgun tries again. An address that it had on its list is no fresh bounce."""
+    if event.get("severity") == "temporary":
+        return ReportType.DELAYED
+    suppressed = str(event.get("reason")).startswith("suppress-")
+    return ReportType.REJECTED if suppressed else ReportType.BOUNCED

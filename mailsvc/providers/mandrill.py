@@ -7,14 +7,19 @@ HTTP status of a bad key has been both 401 and 500.
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
 from ..address import Mailbox
-from ..model import Message, Outcome
-from .base import HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
+from ..errors import HookRefused
+from ..hook import Heard, Hook, at_unix, check_signature, objects, our_id, part, read_json, word, words
+from ..model import Message, Outcome, Report, ReportType
+from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -65,6 +70,8 @@ class Mandrill(HttpProvider):
     shapes = {  # noqa: RUF012 - a ClassVar of the base
         "MANDRILL_API_KEY": (r"(md-)?[\w-]{22}", "md- and 22 characters, or 22 characters if it is old")
     }
+    can = Can.REPORT
+    hook_words = "the key of the webhook, shown beside it in Mandrill; needs MAILSVC_PUBLIC_URL"
     default_url = "https://mandrillapp.com"
 
     def request(self, message: Message) -> Request:
@@ -113,6 +120,21 @@ class Mandrill(HttpProvider):
             return self.throttled(response, detail)
         return Result(outcome, detail, retry_after=retry_after(response))
 
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """A form with a list of events, signed with HMAC-SHA1 over the URL and the fields in the order of their names.
+
+        Nothing in it tells when it was signed: what comes again is known by its event.
+        """
+        given = hook.header("x-mandrill-signature")
+        try:
+            fields = dict(parse_qsl(hook.body.decode(), keep_blank_values=True))
+        except ValueError as error:
+            raise HookRefused("the body is no form") from error
+        signed = (hook.url or "") + "".join(name + value for name, value in sorted(fields.items()))
+        check_signature(given, b64encode(hmac.digest(key.encode(), signed.encode(), "sha1")).decode())
+        events = objects(read_json(fields.get("mandrill_events", "")))
+        return Heard(tuple(report for report in (_report(event, hook) for event in events) if report))
+
 
 def _recipient(mailbox: Mailbox) -> dict[str, str]:
     recipient = {"email": mailbox.address, "type": "to"}
@@ -155,3 +177,37 @@ def _describe(fate: dict[str, Any]) -> str:
     """`rejected: hard-bounce`, without the address."""
     reason = fate.get("reject_reason") or fate.get("queued_reason")
     return f"{fate['status']}: {reason}" if reason else str(fate["status"])
+
+
+# Reports. https://mailchimp.com/developer/transactional/docs/webhooks/
+_TYPES = {
+    "send": ReportType.SENT,
+    "deferral": ReportType.DELAYED,
+    "delivered": ReportType.DELIVERED,
+    "hard_bounce": ReportType.BOUNCED,
+    "soft_bounce": ReportType.BOUNCED,
+    "reject": ReportType.REJECTED,
+    "spam": ReportType.COMPLAINED,
+    "open": ReportType.OPENED,
+    "click": ReportType.CLICKED,
+    "unsub": ReportType.UNSUBSCRIBED,
+}
+
+
+def _report(event: dict[str, Any], hook: Hook) -> Report | None:
+    """Each recipient has a message id of its own. Metadata that is empty comes as a list."""
+    name, message = str(event.get("event")), part(event, "msg")
+    identifier = word(event.get("_id")) or word(message.get("_id"))
+    if name not in _TYPES or identifier is None:
+        return None
+    return Report(
+        _TYPES[name],
+        at_unix(event.get("ts"), hook.now),
+        Mandrill.name,
+        f"{name} {identifier} {event.get('ts')} {word(event.get('url')) or ''}",
+        our_id(part(message, "metadata").get("mailsvc_id")),
+        identifier,
+        word(message.get("email")),
+        name == "hard_bounce" if _TYPES[name] is ReportType.BOUNCED else None,
+        words(message.get("diag") or message.get("bounce_description") or message.get("reject")),
+    )

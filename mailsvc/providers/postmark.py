@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
-from ..model import Message, Outcome
-from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..hook import Heard, Hook, at_iso, check_secret, objects, our_id, part, secret_fault, word, words
+from ..model import Message, Outcome, Report, ReportType
+from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _OUTCOMES = {
     10: Outcome.UNAUTHORIZED,
@@ -47,6 +48,8 @@ class Postmark(HttpProvider):
     shapes = {  # noqa: RUF012 - a ClassVar of the base
         "POSTMARK_SERVER_TOKEN": (r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|POSTMARK_API_TEST", "a UUID")
     }
+    can = Can.REPORT
+    hook_words = "a password of your own; Postmark signs nothing"
     default_url = "https://api.postmarkapp.com"
 
     def __init__(self, settings: Settings) -> None:
@@ -115,6 +118,17 @@ class Postmark(HttpProvider):
             detail += f"; check {self.url_setting}"
         return Result(outcome, detail, retry_after=retry_after(response))
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it is too short: a person has made it up."""
+        return secret_fault(cls.name, key) or super().hook_fault(key)
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """One event, with the key as its password."""
+        check_secret(hook, key)
+        reports = (_report(event, hook) for event in objects(hook.json()))
+        return Heard(tuple(report for report in reports if report))
+
 
 def _is_error(document: object) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get("Message"), str):
@@ -135,3 +149,48 @@ def _without_recipients(words: str, message: Message) -> str:
     for mailbox in message.to:
         words = re.sub(re.escape(mailbox.address), "…", words, flags=re.IGNORECASE)
     return words
+
+
+# Reports. https://postmarkapp.com/developer/webhooks/webhooks-overview
+_TYPES = {
+    "Delivery": ReportType.DELIVERED,
+    "Bounce": ReportType.BOUNCED,
+    "SpamComplaint": ReportType.COMPLAINED,
+    "Open": ReportType.OPENED,
+    "Click": ReportType.CLICKED,
+    "SubscriptionChange": ReportType.UNSUBSCRIBED,
+}
+# What comes as a bounce and is none: an automatic answer has been written by somebody who has the mail.
+_NO_BOUNCES = {
+    "AutoResponder": ReportType.SENT,
+    "SpamComplaint": ReportType.COMPLAINED,
+    "Unsubscribe": ReportType.UNSUBSCRIBED,
+}
+_HARD = frozenset(
+    {"HardBounce", "BadEmailAddress", "Blocked", "SpamNotification", "ManuallyDeactivated", "DMARCPolicy"}
+)
+_SOFT = frozenset({"Transient", "DnsError", "AddressChange", "OpenRelayTest", "SoftBounce"})
+_TIMES = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
+
+
+def _report(event: dict[str, Any], hook: Hook) -> Report | None:
+    name, kind = str(event.get("RecordType")), str(event.get("Type"))
+    found = _TYPES.get(name)
+    if name == "Bounce":
+        found = _NO_BOUNCES.get(kind, found)
+    if found is None or (name == "SubscriptionChange" and event.get("SuppressionReason") != "ManualSuppression"):
+        return None
+    recipient, message_id = word(event.get("Recipient")) or word(event.get("Email")), word(event.get("MessageID"))
+    time = next((event[each] for each in _TIMES if isinstance(event.get(each), str)), "")
+    bounce = {True: kind in _HARD, False: None}[kind in _HARD | _SOFT and found is ReportType.BOUNCED]
+    return Report(
+        found,
+        at_iso(time, hook.now),
+        Postmark.name,
+        f"{name} {event.get('ID') or ''} {message_id} {recipient} {time} {word(event.get('OriginalLink')) or ''}",
+        our_id(part(event, "Metadata").get("mailsvc_id")),
+        message_id,
+        recipient,
+        bounce,
+        words(kind if name == "Bounce" else None, event.get("Details") or event.get("Description")),
+    )

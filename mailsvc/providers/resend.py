@@ -8,12 +8,17 @@ with the same `Idempotency-Key` within a day, and with the same body, gets the f
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from ..model import Message, Outcome
+from ..errors import HookRefused
+from ..hook import Heard, Hook, at_iso, check_fresh, hmac_sha256, our_id, part, word, words
+from ..model import Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _OUTCOMES = {
@@ -44,7 +49,8 @@ class Resend(HttpProvider):
     rank = 50
     env = ("RESEND_API_KEY",)
     shapes = {"RESEND_API_KEY": (r"re_\w{16,}", "re_ and at least 16 characters")}  # noqa: RUF012 - see the base
-    can = Can.DEDUPE
+    can = Can.DEDUPE | Can.REPORT
+    hook_words = "the signing secret of the webhook, whsec_…"
     default_url = "https://api.resend.com"
     key_life = 24 * 3600.0
 
@@ -97,6 +103,25 @@ class Resend(HttpProvider):
         taken = name == "invalid_idempotent_request"
         return Result(outcome, detail, retry_after=retry_after(response), key_taken=taken)
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it is such a secret."""
+        if _secret(key):
+            return None
+        return "RESEND_WEBHOOK_KEY must be the signing secret of the webhook, whsec_ and more; copy it again"
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """One event, signed as Svix does it. Any of several signatures will do, while a secret is being changed."""
+        identifier, stamp = hook.header("svix-id"), hook.header("svix-timestamp")
+        signed = f"{identifier}.{stamp}.".encode("utf-8", "replace") + hook.body
+        expected = "v1," + b64encode(hmac_sha256(_secret(key), signed)).decode()
+        given = hook.header("svix-signature").split()[:16]
+        if not any(hmac.compare_digest(each.encode("utf-8", "replace"), expected.encode()) for each in given):
+            raise HookRefused("the signature is wrong")
+        check_fresh(stamp, hook.now)
+        report = _report(hook.json(), hook, identifier)
+        return Heard((report,) if report else ())
+
 
 def _name(error: Mapping[str, Any]) -> str:
     """Official answers have `name`, some imitations `type`."""
@@ -105,3 +130,47 @@ def _name(error: Mapping[str, Any]) -> str:
 
 def _is_error(document: object) -> bool:
     return isinstance(document, dict) and any(isinstance(document.get(field), str) for field in ("name", "type"))
+
+
+# Reports. https://resend.com/docs/dashboard/webhooks/event-types
+_TYPES = {
+    "email.sent": ReportType.SENT,
+    "email.delivery_delayed": ReportType.DELAYED,
+    "email.delivered": ReportType.DELIVERED,
+    "email.bounced": ReportType.BOUNCED,
+    **dict.fromkeys(("email.failed", "email.suppressed"), ReportType.REJECTED),
+    "email.complained": ReportType.COMPLAINED,
+    "email.opened": ReportType.OPENED,
+    "email.clicked": ReportType.CLICKED,
+}
+
+
+def _secret(key: str) -> bytes:
+    """The bytes of the secret; none if it is no such secret."""
+    try:
+        return b64decode(key.removeprefix("whsec_"), validate=True) if key.startswith("whsec_") else b""
+    except NotBase64:
+        return b""
+
+
+def _report(event: Any, hook: Hook, identifier: str) -> Report | None:
+    """Which of several recipients it is about is not told. Tags were sent as a list and come back as a map."""
+    data = part(event, "data")
+    kind, people, bounce = _TYPES.get(str(part(event).get("type"))), data.get("to"), part(data, "bounce")
+    if kind is None:
+        return None
+    hard = {"Permanent": True, "Transient": False}.get(str(bounce.get("type")))
+    return Report(
+        kind,
+        at_iso(part(event).get("created_at"), hook.now),
+        Resend.name,
+        identifier,
+        our_id(part(data, "tags").get("mailsvc_id")),
+        word(data.get("email_id")),
+        word(people[0]) if isinstance(people, list) and len(people) == 1 else None,
+        hard if kind is ReportType.BOUNCED else None,
+        words(
+            bounce.get("subType"),
+            bounce.get("message") or part(data, "failed").get("reason") or part(data, "suppressed").get("reason"),
+        ),
+    )

@@ -8,13 +8,17 @@ connection for each mail.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import Any
 
 import orjson
 
 from ..address import Mailbox
-from ..model import Message, Outcome
+from ..errors import HookRefused
+from ..hook import Heard, Hook, at_unix, check_fresh, objects, our_id, word, words
+from ..model import Message, Outcome, Report, ReportType
 from .base import (
+    Can,
     HttpProvider,
     HttpRequest,
     Request,
@@ -38,6 +42,8 @@ class SendGrid(HttpProvider):
     shapes = {  # noqa: RUF012 - a ClassVar of the base
         "SENDGRID_API_KEY": (r"SG\.[\w-]{22}\.[\w-]{43}", "SG., 22 characters, a dot and 43 characters")
     }
+    can = Can.REPORT
+    hook_words = "the verification key of its signed event webhook"
     default_url = "https://api.sendgrid.com"
     accepts_without_body = frozenset({202})
 
@@ -94,6 +100,21 @@ class SendGrid(HttpProvider):
             return Result(Outcome.UNAUTHORIZED, detail + hint)
         return Result(Outcome.REFUSED, detail)
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it is a public key."""
+        try:
+            _public_key(key)
+        except ValueError:
+            return "SENDGRID_WEBHOOK_KEY must be the verification key of the signed event webhook; copy it again"
+        return None
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """Batches of events, signed with ECDSA over the timestamp and the body."""
+        _check(hook, key)
+        reports = (_report(event, hook) for event in objects(hook.json()))
+        return Heard(tuple(report for report in reports if report))
+
 
 def _address(mailbox: Mailbox) -> tuple[str, str | None]:
     return mailbox.address, mailbox.name or None
@@ -114,3 +135,63 @@ def _errors(response: Response) -> list[tuple[str, str | None]] | None:
     if not all(isinstance(error, dict) and isinstance(error.get("message"), str) for error in errors):
         return None
     return [(error["message"], error.get("field")) for error in errors]
+
+
+# Reports. https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+_TYPES = {
+    "processed": ReportType.SENT,
+    "deferred": ReportType.DELAYED,
+    "delivered": ReportType.DELIVERED,
+    "dropped": ReportType.REJECTED,
+    "bounce": ReportType.BOUNCED,
+    "spamreport": ReportType.COMPLAINED,
+    "open": ReportType.OPENED,
+    "click": ReportType.CLICKED,
+    "unsubscribe": ReportType.UNSUBSCRIBED,
+    "group_unsubscribe": ReportType.UNSUBSCRIBED,
+}
+
+
+def _public_key(key: str) -> Any:
+    """Raises ValueError."""
+    # Takes 50 ms and is needed by those only who want reports.
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+
+    found = load_der_public_key(b64decode(key, validate=True))
+    if not isinstance(found, EllipticCurvePublicKey):
+        raise ValueError("not a key on an elliptic curve")
+    return found
+
+
+def _check(hook: Hook, key: str) -> None:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
+    signature = hook.header("x-twilio-email-event-webhook-signature")
+    stamp = hook.header("x-twilio-email-event-webhook-timestamp")
+    try:
+        signed = stamp.encode("utf-8", "replace") + hook.body
+        _public_key(key).verify(b64decode(signature, validate=True), signed, ECDSA(SHA256()))
+    except (ValueError, InvalidSignature) as error:
+        raise HookRefused("the signature is wrong") from error
+    check_fresh(stamp, hook.now)
+
+
+def _report(event: dict[str, Any], hook: Hook) -> Report | None:
+    """`sg_message_id` is the id that the answer had, a dot and more."""
+    kind, identifier = _TYPES.get(str(event.get("event"))), word(event.get("sg_event_id"))
+    if kind is None or identifier is None:
+        return None
+    return Report(
+        kind,
+        at_unix(event.get("timestamp"), hook.now),
+        SendGrid.name,
+        identifier,
+        our_id(event.get("mailsvc_id")),
+        (word(event.get("sg_message_id")) or "").partition(".")[0],
+        word(event.get("email")),
+        event.get("type") != "blocked" if kind is ReportType.BOUNCED else None,
+        words(event.get("reason") or event.get("response"), event.get("status")),
+    )

@@ -8,14 +8,18 @@ its own Message-ID in place of ours.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
+from .. import sns
 from ..address import Mailbox, encoded_words
-from ..model import Message, Outcome
+from ..errors import HookRefused
+from ..hook import Heard, Hook, at_iso, our_id, part, read_json, word, words
+from ..model import Message, Outcome, Report, ReportType
 from ..sigv4 import Signer
-from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _OUTCOMES = {
     "BadRequestException": Outcome.REFUSED,
@@ -58,6 +62,8 @@ class Ses(HttpProvider):
         "AWS_ACCESS_KEY_ID": (r"A(KI|SI)A[A-Z2-7]{16}", "AKIA and 16 characters"),
         "AWS_SECRET_ACCESS_KEY": (r"[A-Za-z0-9/+]{40}", "40 characters"),
     }
+    can = Can.REPORT
+    hook_words = "the ARN of the SNS topic that SES publishes its events to"
     default_url = "https://email.{region}.amazonaws.com"
 
     def __init__(self, settings: Settings) -> None:
@@ -139,6 +145,26 @@ class Ses(HttpProvider):
             return f"; check the AWS key, its permission ses:SendEmail and SES_REGION ({self._region})"
         return f"; check {self.url_setting}" if status in (404, 405) else ""
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it names a topic."""
+        if sns.TOPIC.fullmatch(key):
+            return None
+        return "SES_WEBHOOK_KEY must be the ARN of an SNS topic, such as arn:aws:sns:eu-central-1:123456789012:mail"
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """A message of SNS, of that topic alone. A subscription to it is confirmed by opening a URL of Amazon's."""
+        message = part(hook.unproven_json())
+        sns.check(hook, message, key)
+        if message["Type"] == "SubscriptionConfirmation":
+            url = message["SubscribeURL"]
+            if not sns.of_sns(url, key):
+                raise HookRefused("the URL to confirm the subscription is not Amazon's")
+            return Heard(visit=url)
+        if message["Type"] != "Notification" or not message["Message"].lstrip().startswith("{"):
+            return Heard()  # a goodbye, or the words by which SES tries a new topic
+        return Heard(tuple(_reports(part(read_json(message["Message"])), message["MessageId"], hook)))
+
 
 def _mailbox(mailbox: Mailbox) -> str:
     """Names beyond ASCII must be encoded by the sender, and one that looks encoded would be decoded."""
@@ -159,3 +185,49 @@ def _error(response: Response) -> tuple[str, str]:
     kind = said.partition(":")[0].rpartition("#")[2] if isinstance(said, str) else ""
     words = body.get("message") or body.get("Message")
     return kind, words if isinstance(words, str) else ""
+
+
+# Reports. https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+_TYPES = {  # with the part of the event that tells about it
+    "Send": (ReportType.SENT, "send"),
+    "DeliveryDelay": (ReportType.DELAYED, "deliveryDelay"),
+    "Delivery": (ReportType.DELIVERED, "delivery"),
+    "Bounce": (ReportType.BOUNCED, "bounce"),
+    "Complaint": (ReportType.COMPLAINED, "complaint"),
+    "Reject": (ReportType.REJECTED, "reject"),
+    "Rendering Failure": (ReportType.REJECTED, "failure"),
+    "Open": (ReportType.OPENED, "open"),
+    "Click": (ReportType.CLICKED, "click"),
+    "Subscription": (ReportType.UNSUBSCRIBED, "subscription"),
+}
+_PEOPLE = ("bouncedRecipients", "complainedRecipients", "delayedRecipients", "recipients")
+
+
+def _reports(event: dict[str, Any], identifier: str, hook: Hook) -> Iterator[Report]:
+    """One for each recipient that it names."""
+    mail = part(event, "mail")
+    kind, name = _TYPES.get(str(event.get("eventType") or event.get("notificationType")), (None, ""))
+    if kind is None:
+        return
+    told, everybody = part(event, name), mail.get("destination")
+    named = next((told[each] for each in _PEOPLE if isinstance(told.get(each), list)), everybody)
+    people = named if isinstance(named, list) else []
+    if kind in (ReportType.OPENED, ReportType.CLICKED) and len(people) > 1:
+        people = [None]  # one of them, and not told which
+    hard = {"Permanent": True, "Transient": False}.get(str(told.get("bounceType")))
+    for person in people:
+        address = part(person).get("emailAddress") if isinstance(person, dict) else person
+        yield Report(
+            kind,
+            at_iso(told.get("timestamp") or mail.get("timestamp"), hook.now),
+            Ses.name,
+            f"{identifier} {address}",
+            our_id(part(mail, "tags").get("mailsvc_id")),
+            word(mail.get("messageId")),
+            word(address),
+            hard if kind is ReportType.BOUNCED else None,
+            words(
+                told.get("bounceSubType") or told.get("delayType") or told.get("complaintFeedbackType"),
+                part(person).get("diagnosticCode") or told.get("reason") or told.get("errorMessage"),
+            ),
+        )

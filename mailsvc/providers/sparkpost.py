@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-from ..model import Message, Outcome
-from .base import HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
+from ..model import Message, Outcome, Report, ReportType
+from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _PAUSE = 5.0  # seconds; no header is documented, and 1 to 5 s are recommended
 _UNVERIFIED = "7001"
@@ -34,6 +35,8 @@ class SparkPost(HttpProvider):
     rank = 70
     env = ("SPARKPOST_API_KEY",)
     shapes = {"SPARKPOST_API_KEY": (r"[0-9a-f]{40}", "40 hexadecimal digits")}  # noqa: RUF012 - see the base
+    can = Can.REPORT
+    hook_words = "a password of your own; SparkPost signs nothing"
     default_url = "https://api.sparkpost.com"
 
     def __init__(self, settings: Settings) -> None:
@@ -114,6 +117,17 @@ class SparkPost(HttpProvider):
             wait = _PAUSE
         return Result(outcome, detail, retry_after=wait)
 
+    @classmethod
+    def hook_fault(cls, key: str) -> str | None:
+        """Also whether it is too short: a person has made it up."""
+        return secret_fault(cls.name, key) or super().hook_fault(key)
+
+    def listen(self, hook: Hook, key: str) -> Heard:
+        """A batch of events, with the key as password. One without any is a ping."""
+        check_secret(hook, key)
+        events = (event for each in objects(hook.json()) for event in part(each, "msys").values())
+        return Heard(tuple(report for report in (_report(event, hook) for event in events) if report))
+
 
 class _Literals:
     """Texts for headers, in which `{{…}}` is evaluated even when substitutions are off.
@@ -146,3 +160,41 @@ def _describe(errors: list[Mapping[str, Any]]) -> str:
     """`7001: message: description; …`"""
     names = ("code", "message", "description")
     return "; ".join(": ".join(str(error[name]) for name in names if error.get(name)) for error in errors)
+
+
+# Reports. https://developers.sparkpost.com/api/webhooks/
+_TYPES = {
+    "injection": ReportType.SENT,
+    "delay": ReportType.DELAYED,
+    "delivery": ReportType.DELIVERED,
+    **dict.fromkeys(("bounce", "out_of_band"), ReportType.BOUNCED),
+    **dict.fromkeys(("policy_rejection", "generation_failure", "generation_rejection"), ReportType.REJECTED),
+    "spam_complaint": ReportType.COMPLAINED,
+    **dict.fromkeys(("open", "initial_open"), ReportType.OPENED),
+    "click": ReportType.CLICKED,
+    **dict.fromkeys(("list_unsubscribe", "link_unsubscribe"), ReportType.UNSUBSCRIBED),
+}
+_HARD = frozenset({"10", "30", "90"})
+_SOFT = frozenset({"20", "21", "22", "23", "24", "40", "70", "50", "51", "52", "53", "54"})  # from 50 on: blocked
+_AUTOMATIC = "60"  # an answer by somebody who has the mail
+
+
+def _report(event: Any, hook: Hook) -> Report | None:
+    kind, identifier = _TYPES.get(str(part(event).get("type"))), word(part(event).get("event_id"))
+    if kind is None or identifier is None:
+        return None
+    cause = str(event.get("bounce_class"))
+    if kind is ReportType.BOUNCED and cause == _AUTOMATIC:
+        kind = ReportType.SENT
+    known = kind is ReportType.BOUNCED and cause in _HARD | _SOFT
+    return Report(
+        kind,
+        at_unix(event.get("timestamp"), hook.now),
+        SparkPost.name,
+        identifier,
+        our_id(part(event, "rcpt_meta").get("mailsvc_id")),
+        word(event.get("transmission_id")),
+        word(event.get("rcpt_to")),
+        cause in _HARD if known else None,
+        words(event.get("raw_reason") or event.get("reason")),
+    )

@@ -16,6 +16,7 @@ from .email import Mails, OneMail
 from .erase import Erase
 from .events import Events
 from .frame import MailHtml, Preview
+from .hooks import Hooks
 from .keys import Keys, OneKey
 from .login import Login, Logout
 from .openapi import describe
@@ -57,6 +58,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/callbacks/([^/]+)/replay", ReplayCallback),
     ("/callbacks/([^/]+)/rotate", RotateCallback),
     ("/callbacks/([^/]+)/deliveries", Deliveries),
+    ("/hooks/([^/]+)", Hooks),
     ("/erase", Erase),
     ("/keys", Keys),
     ("/keys/([^/]+)", OneKey),

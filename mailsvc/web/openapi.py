@@ -57,7 +57,7 @@ def describe(routes: Iterable[tuple[str, type[Handler]]]) -> dict[str, Any]:
 
 def _path(pattern: str) -> str:
     """`/email/([^/]+)` as `/email/{id}`, `/providers/([^/]+)/pause` as `/providers/{name}/pause`."""
-    return re.sub(r"\(\[\^/\]\+\)", "{name}" if "provider" in pattern else "{id}", pattern)
+    return re.sub(r"\(\[\^/\]\+\)", "{name}" if re.match("/(providers|hooks)/", pattern) else "{id}", pattern)
 
 
 def _operations(pattern: str, handler: type[Handler]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_every_setting_that_is_documented_exists() -> None:
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in ROUTES])
 def test_every_route_is_documented(pattern: str) -> None:
-    if pattern.startswith("/providers/"):
+    if pattern.startswith(("/providers/", "/hooks/")):
         shown = re.sub(r"\(\[\^/\]\+\)", "<name>", pattern)
     else:
         shown = re.sub(r"\(\[\^/\]\+\)", "<id>", pattern)

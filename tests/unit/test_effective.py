@@ -9,7 +9,8 @@ from mailsvc.setting import masked, shown
 SECRETS = {
     "MAILSVC_API_KEY": "secret-0123456789",
     "SENDGRID_API_KEY": "SG.secret",
-    "SENDGRID_WEBHOOK_KEY": "secret",
+    "POSTMARK_SERVER_TOKEN": "secret",
+    "POSTMARK_WEBHOOK_KEY": "secret-secret-secret",
     "SMTP_URL": "smtps://user:secret@smtp.shop.dev:465",
     "DATABASE_URL": "postgres://user:secret@db.shop.dev:5432/mail?sslmode=require",
 }
@@ -31,7 +32,7 @@ def test_what_is_set_is_shown_as_it_was_set_and_secrets_are_not() -> None:
     assert found["MAILSVC_GIVE_UP"] == ("2d", "environment")
     assert found["MAILSVC_FROM"] == ("Shop <orders@shop.dev>", "environment")
     assert found["DATABASE_URL"] == ("postgres://user:***@db.shop.dev:5432/mail?sslmode=require", "environment")
-    for name in ("MAILSVC_API_KEY", "SENDGRID_API_KEY", "SENDGRID_WEBHOOK_KEY", "SMTP_URL"):
+    for name in ("MAILSVC_API_KEY", "SENDGRID_API_KEY", "POSTMARK_WEBHOOK_KEY", "SMTP_URL"):
         assert found[name] == ("***", "environment")
     assert found["SENDGRID_SCORE"] == ("50", "default")
     assert "MANDRILL_API_KEY" not in found
