@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import sys
@@ -83,7 +82,7 @@ def serve(demo: bool) -> None:
       PORT=9000 mailsvc serve
       MAILSVC_FROM=me@example.com SENDGRID_API_KEY=… mailsvc serve
     """
-    from .serve import serve as run
+    from .supervisor import run
 
     with ExitStack() as stack:
         if demo:
@@ -91,9 +90,9 @@ def serve(demo: bool) -> None:
             config = prepared(Config.from_environ({**os.environ, "DATABASE_URL": f"sqlite:///{folder}/demo.db"}))
         else:
             config = Config.from_environ(os.environ)
-        logs.configure(config.log_level)
+        logs.configure(config.log_level, named=config.shared)
         gc.freeze()  # what is imported by now stays: no use in looking at it again and again
-        sys.exit(asyncio.run(run(config)))
+        sys.exit(run(config))
 
 
 @cli.command()

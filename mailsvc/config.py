@@ -47,6 +47,7 @@ class Config:
     uncertain_after: float
     retry: tuple[float, ...]
     give_up: float
+    processes: int
     lock_wait: float
     lease: float
     log_level: str
@@ -68,6 +69,11 @@ class Config:
     def live(self) -> bool:
         """Whether mail leaves the machine."""
         return set(self.providers) != {"capture"} and not self.rehearsal
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the same database."""
+        return not self.database_url.startswith("sqlite:")
 
     @property
     def loopback(self) -> bool:
@@ -106,6 +112,7 @@ class Config:
             uncertain_after=read.get("MAILSVC_UNCERTAIN_AFTER", setting.seconds(0, 86_400), 60.0),
             retry=read.get("MAILSVC_RETRY", setting.delays, (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)),
             give_up=read.get("MAILSVC_GIVE_UP", setting.seconds(1, 90 * 86_400), 86_400.0),
+            processes=read.get("WEB_CONCURRENCY", setting.integer(1, 256), 1),
             lock_wait=read.get("MAILSVC_LOCK_WAIT", setting.seconds(0, 3600), 0.0),
             lease=read.get("MAILSVC_LEASE", setting.seconds(1, 3600), 60.0),
             log_level=read.get("MAILSVC_LOG", setting.one_of("debug", "info", "warning", "error"), "info"),

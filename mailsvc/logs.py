@@ -8,14 +8,21 @@ import sys
 import orjson
 import structlog
 
+from . import process
 
-def configure(level: str) -> None:
-    """Set the logging of the whole process up; `level` is debug, info, warning or error."""
+
+def configure(level: str, *, named: bool = False) -> None:
+    """Set the logging of the whole process up; `level` is debug, info, warning or error.
+
+    `named`: each line says which process wrote it, for several may write into one log.
+    """
     terminal = sys.stderr.isatty()
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
+    if named:
+        processors.append(_named)
     if terminal:
         processors.append(structlog.dev.ConsoleRenderer(colors=False, pad_event_to=18))
     else:
@@ -31,6 +38,11 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+
+
+def _named(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A child of the process that has set the logging up has a name of its own."""
+    return {"event": event.pop("event"), "process": process.name(), **event}
 
 
 def _json_line(logger: object, name: str, event: structlog.typing.EventDict) -> str:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import resource
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from socket import socket
 
 import structlog
 from tornado.netutil import bind_sockets
@@ -17,7 +19,7 @@ from .config import Config
 from .errors import ConfigError
 from .service import Service, running
 from .web import make_server
-from .web.server import FAREWELLS, Server
+from .web.server import FAREWELLS
 
 OK, UNTRUSTED = 0, 74  # exit codes
 AT_ONCE = 130  # exit code after a second interrupt
@@ -28,10 +30,21 @@ SPARE_FILES = 40  # for the database, the log and the loop
 log = structlog.get_logger("mailsvc.serve")
 
 
-async def serve(config: Config, announce: bool = True) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code. Raises ConfigError and OwnedByAnother."""
+async def serve(
+    config: Config,
+    sockets: list[socket] | None = None,
+    serving: Callable[[bool], None] | None = None,
+    life: int | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code. Raises ConfigError and OwnedByAnother.
+
+    As one of several processes: on `sockets`, and as long as the pipe `life` is open. `serving` is called in place of
+    the words for a person, and told whether anybody may call.
+    """
     end = asyncio.Event()
     _on_signals(end)
+    if life is not None:
+        asyncio.get_running_loop().add_reader(life, end.set)
     config = _within_files(config)
     async with AsyncExitStack() as stack:
         service = await _begun(stack, config, end)
@@ -39,9 +52,13 @@ async def serve(config: Config, announce: bool = True) -> int:
             log.info("stopped", before="it had begun")
             return OK
         server = make_server(service)
-        port = _listen(server, config)
+        found = sockets or listen(config)
+        server.add_sockets(found)
+        port = found[0].getsockname()[1]
         log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
-        if announce:
+        if serving:
+            serving(service.keys.ring.empty)
+        else:
             print(banner(config, port, service.keys.ring.empty), flush=True)  # noqa: T201 - for the person who started it
         broken = asyncio.create_task(service.watch.broken.wait(), name="broken")
         ended = asyncio.create_task(end.wait(), name="end")
@@ -85,16 +102,13 @@ def _within_files(config: Config) -> Config:
     return replace(config, max_connections=connections, concurrency=concurrency)
 
 
-def _listen(server: Server, config: Config) -> int:
-    """Bind and return the port, which the system has chosen if 0 was asked for. Raises ConfigError."""
+def listen(config: Config) -> list[socket]:
+    """The sockets, on a port that the system has chosen if 0 was asked for. Raises ConfigError."""
     try:
-        sockets = bind_sockets(config.port, config.host)
+        return bind_sockets(config.port, config.host)
     except OSError as error:
         words = error.strerror or str(error)
         raise ConfigError([f"PORT={config.port} on HOST={config.host} cannot be used: {words}"]) from error
-    server.add_sockets(sockets)
-    port: int = sockets[0].getsockname()[1]
-    return port
 
 
 async def _last_answers(service: Service) -> None:

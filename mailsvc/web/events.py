@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from .. import process
 from ..access import Scope
 from ..feed import Item
 from ..service import Service
@@ -20,7 +20,6 @@ from .providers import rows
 RETRY = 2000  # milliseconds a browser waits before it connects again
 STUCK = 30.0  # seconds that a listener may read nothing
 LISTENERS = 64
-_BOOT = os.urandom(4).hex()  # so that the ids of two processes never meet
 _KEYS = {"mail": "id", "attempt": "id", "provider": "name"}
 
 
@@ -116,4 +115,4 @@ def written(items: Sequence[Item], service: Service) -> str:
 
 def _event(item: Item, data: dict[str, Any]) -> str:
     body = orjson.dumps({_KEYS[item.kind]: item.subject} | data).decode()
-    return f"event: {item.kind}\nid: {_BOOT}-{item.number}\ndata: {body}\n\n"
+    return f"event: {item.kind}\nid: {process.name()}-{item.number}\ndata: {body}\n\n"

@@ -35,7 +35,7 @@ FLOORS = [
     {"service"},
     {"web"},
     {"serve", "remote", "logs", "crashtest", "doctor"},
-    {"command", "backup"},
+    {"command", "backup", "supervisor"},
     {"cli", "cli_keys", "cli_ops", "cli_callbacks"},
     {"__main__"},
 ]

@@ -1,0 +1,110 @@
+"""WEB_CONCURRENCY: several processes behind one port, looked after by a parent."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.process import FORM, Mailsvc, run
+from tests.e2e.test_main_path import live
+from tests.fakes import FakeProvider
+from tests.postgres import PostgresServer
+
+
+def children(service: Mailsvc) -> set[int]:
+    """The processes that the parent has started and that have not ended."""
+    return set(map(int, Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()))
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that have not ended; one that nobody has waited for yet has."""
+    states = {pid: Path(f"/proc/{pid}/stat") for pid in pids}
+    return {pid for pid, stat in states.items() if stat.exists() and ") Z " not in stat.read_text()}
+
+
+async def gone(pids: set[int]) -> None:
+    """Wait until none of them is there any more."""
+    while alive(pids):
+        await asyncio.sleep(0.02)
+
+
+def told(service: Mailsvc, event: str) -> list[dict[str, object]]:
+    """The log's lines about something."""
+    lines = [json.loads(line) for line in service.log if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+async def test_processes_share_a_port_and_the_work_and_one_that_is_killed_is_replaced(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with FakeProvider() as sendgrid:
+        settings = live(sendgrid, DATABASE_URL=postgres.create(), WEB_CONCURRENCY="3", MAILSVC_LEASE="2")
+        async with Mailsvc(tmp_path, **settings, MAILSVC_UNCERTAIN_AFTER="1") as service:
+            first = children(service)
+            ids = [await service.post(to=f"user{number}@example.com") for number in range(30)]
+            victim = min(first)
+            os.kill(victim, signal.SIGKILL)
+            while len(told(service, "process_serves")) < 4:
+                await asyncio.sleep(0.02)
+            second = children(service)
+            ids += [await service.post(to=f"late{number}@example.com") for number in range(30)]
+            for mail_id in ids:
+                await service.until(mail_id, "sent")
+            service.terminate()
+            code = await service.ended()
+
+    assert (len(first), len(second), second & first) == (3, 3, first - {victim})
+    assert {entry.mail_id for entry in sendgrid.ledger if entry.accepted} == set(ids)
+    assert len({line["process"] for line in told(service, "serving")}) == 4
+    assert [line["pid"] for line in told(service, "process_ended")] == [victim]
+    assert code == 0
+    assert alive(first | second) == set()
+
+
+async def test_the_end_waits_for_the_deliveries_of_all_processes(tmp_path: Path, postgres: PostgresServer) -> None:
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("delay", seconds=1.0)
+        settings = live(sendgrid, DATABASE_URL=postgres.create(), WEB_CONCURRENCY="2", MAILSVC_CONCURRENCY="8")
+        async with Mailsvc(tmp_path, **settings) as service:
+            ids = await asyncio.gather(*(service.post(to=f"user{number}@example.com") for number in range(16)))
+            for mail_id in ids:
+                await service.until(mail_id, "sending", "sent")
+            service.terminate()
+            service.terminate()
+            code = await service.ended()
+            await service.start()
+            states = {(await service.mail(mail_id))["status"] for mail_id in ids}
+
+    assert (code, states) == (0, {"sent"})
+    assert [sendgrid.accepted(mail_id) for mail_id in ids] == [1] * 16
+
+
+async def test_children_end_when_their_parent_is_killed(tmp_path: Path, postgres: PostgresServer) -> None:
+    async with Mailsvc(tmp_path, DATABASE_URL=postgres.create(), WEB_CONCURRENCY="2") as service:
+        orphans = children(service)
+        service.process.kill()
+        await asyncio.wait_for(gone(orphans), 30)
+
+
+async def test_a_start_that_cannot_succeed_is_told_once_with_its_exit_code(tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": "postgres://ann@127.0.0.1:1/mail", "WEB_CONCURRENCY": "4"}
+    code, _, err = await run(tmp_path, "serve", **settings)
+
+    assert code == 78
+    assert err.count("cannot be reached") == 1
+
+
+async def test_sqlite_has_one_process_and_says_so(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path, WEB_CONCURRENCY="2") as service:
+        status, _, _ = await service.call("POST", "/email", json=FORM)
+
+        assert children(service) == set()
+        assert [line["WEB_CONCURRENCY"] for line in told(service, "one_process")] == [2]
+    assert status == 202
+
+
+async def test_a_number_of_processes_that_is_none_ends_the_start_with_78(tmp_path: Path) -> None:
+    code, _, err = await run(tmp_path, "serve", WEB_CONCURRENCY="many")
+
+    assert (code, "WEB_CONCURRENCY" in err) == (78, True)
