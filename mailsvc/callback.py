@@ -91,6 +91,8 @@ class Notice:
     provider: str | None
     provider_message_id: str | None
     error: str | None
+    tags: tuple[str, ...]
+    metadata: dict[str, str]
     state: State
     due_at: float | None
     rung: int
@@ -229,8 +231,15 @@ def body(notice: Notice) -> bytes:
     at = datetime.fromtimestamp(notice.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     data: dict[str, object] = {"id": notice.callback}
     if notice.mail is not None:
-        said = (("provider", notice.provider), ("provider_message_id", notice.provider_message_id))
-        data = {"id": notice.mail, "status": notice.type.rpartition(".")[2], **dict(said), "error": notice.error}
+        data = {
+            "id": notice.mail,
+            "status": notice.type.rpartition(".")[2],
+            "provider": notice.provider,
+            "provider_message_id": notice.provider_message_id,
+            "error": notice.error,
+            "tags": notice.tags,
+            "metadata": notice.metadata,
+        }
     return orjson.dumps({"type": notice.type, "timestamp": at, "data": data})
 
 

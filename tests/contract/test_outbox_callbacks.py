@@ -23,7 +23,7 @@ from mailsvc.callback import (
     new_callback,
 )
 from mailsvc.errors import Conflict
-from mailsvc.model import Outcome, Status
+from mailsvc.model import Outcome, Report, ReportType, Status
 from mailsvc.outbox.base import Outbox
 from tests.contract.samples import NOW, OpenStore, addition, beginning, failure, settlement, start, store
 
@@ -133,6 +133,31 @@ async def test_a_mail_on_its_way_is_no_news_and_every_other_status_is(open_store
 
     assert on_its_way == []
     assert found == [f"mail.{status}" for status in told] == list(TYPES)
+
+
+async def test_a_report_is_told_when_it_moves_its_mail_and_not_when_it_changes_nothing(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        await outbox.callbacks.add(ALL)
+        (mail_id,) = await moved(outbox)
+        told = Report(ReportType.DELIVERED, event="e-1", provider="alpha", mail_id=mail_id, at=NOW + 2)
+        late = replace(told, type=ReportType.DELAYED, event="e-2")
+        for report in (told, told, late):
+            await outbox.report([report], NOW + 3)
+            await outbox.fold(10, NOW + 4)
+        notices = await claimed(outbox, now=NOW + 5)
+
+    assert [notice.type for notice in notices] == ["mail.sent", "mail.delivered"]
+    assert (notices[1].mail, notices[1].at) == (mail_id, NOW + 4)
+
+
+async def test_what_the_application_said_about_a_mail_is_told_to_it_again(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        await outbox.callbacks.add(ALL)
+        (mail_id,) = await start(outbox, addition(tags=("welcome", "Ünï"), metadata={"order": "4“2"}))
+        await outbox.settle([settlement(mail_id)])
+        (notice,) = await claimed(outbox)
+
+    assert (notice.tags, notice.metadata) == (("welcome", "Ünï"), {"order": "4“2"})
 
 
 async def test_what_is_settled_twice_is_told_once(open_store: OpenStore) -> None:
@@ -388,14 +413,14 @@ async def test_old_notices_are_forgotten_but_for_those_that_are_still_to_be_told
 async def test_who_is_erased_from_a_mail_is_erased_from_its_notices(open_store: OpenStore) -> None:
     async with open_store() as outbox:
         await outbox.callbacks.add(ALL)
-        (mail_id,) = await start(outbox, addition(to=(Mailbox("ann@example.com"),)))
+        (mail_id,) = await start(outbox, addition(to=(Mailbox("ann@example.com"),), metadata={"who": "Ann"}))
         await outbox.settle(
             [settlement(mail_id, outcome=Outcome.REFUSED, status=Status.FAILED, error="no ann@example.com")]
         )
         await outbox.erase("ann@example.com", NOW + 2)
         (notice,) = await claimed(outbox)
 
-    assert (notice.mail, notice.type, notice.error) == (mail_id, "mail.failed", None)
+    assert (notice.mail, notice.type, notice.error, notice.metadata) == (mail_id, "mail.failed", None, {})
 
 
 def test_ids_and_secrets_are_made_at_random() -> None:

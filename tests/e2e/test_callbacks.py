@@ -56,7 +56,7 @@ async def test_an_application_is_told_what_becomes_of_its_mails(started: Started
         async with started(**live(sendgrid)) as service:
             callback = await made(service, application.url)
             failures = await made(service, other.url, "mail.failed", "mail.rejected")
-            sent = await service.settled(await service.post())
+            sent = await service.settled(await service.post(tags=["welcome"], metadata={"order": "42"}))
             sendgrid.fault("answer", status=400)
             failed = await service.settled(await service.post())
             calls = {call.event["type"]: call for call in await application.told(2)}
@@ -73,6 +73,8 @@ async def test_an_application_is_told_what_becomes_of_its_mails(started: Started
         "provider": "sendgrid",
         "provider_message_id": sent["provider_message_id"],
         "error": None,
+        "tags": ["welcome"],
+        "metadata": {"order": "42"},
     }
     assert told.event["timestamp"] == sent["updated_at"]
     assert told.headers["content-type"] == "application/json"

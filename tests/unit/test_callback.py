@@ -21,6 +21,8 @@ NOTICE = Notice(
     provider="alpha",
     provider_message_id="m-1",
     error="no",
+    tags=("welcome",),
+    metadata={"order": "42"},
     state=State.WAITING,
     due_at=None,
     rung=0,
@@ -42,6 +44,8 @@ def test_a_notice_tells_the_mail_its_status_and_who_had_it() -> None:
             "provider": "alpha",
             "provider_message_id": "m-1",
             "error": "no",
+            "tags": ["welcome"],
+            "metadata": {"order": "42"},
         },
     }
 

@@ -49,7 +49,8 @@ REMOVED = "SELECT 1 FROM callback WHERE removed_at = $1 AND id = $2"
 ALL = f"SELECT {COLUMNS} FROM callback WHERE removed_at IS NULL ORDER BY created_at, id"  # noqa: S608 - a constant
 
 NOTICE = """notice.number, notice.id, notice.callback, notice.type, notice.at, notice.mail, notice.provider,
-    notice.provider_message_id, notice.error, notice.state, notice.due_at, notice.rung, notice.tries"""
+    notice.provider_message_id, notice.error, notice.tags, notice.metadata, notice.state, notice.due_at,
+    notice.rung, notice.tries"""
 TELL = """
 INSERT INTO notice (id, callback, type, at, due_at, claimable_at) VALUES ($1, $2, $3, $4, $4, $4 + behind($5))
 ON CONFLICT DO NOTHING
@@ -284,7 +285,9 @@ def _callback(
 
 
 def _notice(*row: Any) -> Notice:
-    values = [*row[:5], row[5] and str(row[5]), *row[6:9], State(row[9]), *row[10:]]
+    tags, metadata, state = row[9:12]
+    labels = (tuple(orjson.loads(tags or "[]")), orjson.loads(metadata or "{}"))
+    values = [*row[:5], row[5] and str(row[5]), *row[6:9], *labels, State(state), *row[12:]]
     return Notice(*values)
 
 

@@ -44,7 +44,8 @@ WITH found AS (
         recipient = CASE WHEN lower(recipient) = lower($1::text) THEN $4 ELSE recipient END
     FROM found WHERE event.mail = found.id
 ), notices AS (
-    UPDATE notice SET error = NULL FROM found WHERE notice.mail = found.id AND notice.error IS NOT NULL
+    UPDATE notice SET error = NULL, metadata = NULL FROM found
+    WHERE notice.mail = found.id AND (notice.error IS NOT NULL OR notice.metadata IS NOT NULL)
 )
 UPDATE mail SET erased_at = coalesce(erased_at, $2), subject = $5, metadata = NULL, error = NULL
 FROM found WHERE mail.id = found.id RETURNING 1

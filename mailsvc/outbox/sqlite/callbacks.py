@@ -44,7 +44,7 @@ REMOVE = "UPDATE callback SET removed_at = ? WHERE id = ? AND removed_at IS NULL
 ALL = f"SELECT {COLUMNS} FROM callback WHERE removed_at IS NULL ORDER BY created_at, id"  # noqa: S608 - a constant
 
 NOTICE = """number, id, callback, type, at, mail, provider, provider_message_id, error,
-    state, due_at, rung, tries"""
+    tags, metadata, state, due_at, rung, tries"""
 TELL = "INSERT INTO notice (id, callback, type, at, due_at, claimable_at) VALUES (?1, ?2, ?3, ?4, ?4, ?4)"
 CLAIM = f"""
 UPDATE notice SET claimable_at = ?1 WHERE number IN
@@ -214,7 +214,8 @@ def _callback(
 
 
 def _notice(row: tuple[Any, ...]) -> Notice:
-    values = [*row[:9], State(row[9]), *row[10:]]
+    tags, metadata, state = row[9:12]
+    values = [*row[:9], tuple(orjson.loads(tags or "[]")), orjson.loads(metadata or "{}"), State(state), *row[12:]]
     return Notice(*values)
 
 

@@ -35,7 +35,8 @@ HIDE_EVENTS = f"""
 UPDATE event SET detail = NULL, recipient = iif(recipient = ? COLLATE NOCASE, ?, recipient) WHERE mail {THESE}
 """  # noqa: S608 - a constant
 HIDE_NOTICES = f"""
-UPDATE notice SET error = NULL WHERE error IS NOT NULL AND mail IN (SELECT id FROM mail WHERE number {THESE})
+UPDATE notice SET error = NULL, metadata = NULL
+WHERE (error IS NOT NULL OR metadata IS NOT NULL) AND mail IN (SELECT id FROM mail WHERE number {THESE})
 """  # noqa: S608 - a constant
 # What waits to be merged for the first time is merged in a moment, and leaves no address behind.
 FORGET_REPORTS = "DELETE FROM report WHERE recipient = ? AND (due_at IS NULL OR tries > 0)"
