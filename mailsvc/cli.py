@@ -16,7 +16,7 @@ from . import __version__, logs
 from .command import Defaulting, asks_server
 from .config import Config
 from .decision import Decision
-from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken
+from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken, Unavailable
 from .rehearsal import prepared
 
 if TYPE_CHECKING:
@@ -251,6 +251,8 @@ def main() -> None:
         sys.exit(_say(error, TRY_LATER))
     except StorageBroken as error:
         sys.exit(_say(error, UNTRUSTED))
+    except Unavailable as error:
+        sys.exit(_say(error, TRY_LATER))
     except MailsvcError as error:
         sys.exit(_say(error, FAILED))
     except KeyboardInterrupt:

@@ -16,8 +16,10 @@ class Defaulting(click.Group):
     default = "list"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The command, if none is named."""
-        return super().parse_args(ctx, args or [self.default])
+        """The command, if none is named; options that are not the group's own are the usual command's."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        named = args and (not args[0].startswith("-") or args[0].partition("=")[0] in own)
+        return super().parse_args(ctx, args if named else [self.default, *args])
 
 
 def asks_server(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ class ConfigError(MailsvcError):
 
 
 class OwnedByAnother(MailsvcError):
-    """Another process owns the database file."""
+    """Another process owns the database file, or the port."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
+import socket as network
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -16,7 +18,7 @@ from tornado.netutil import bind_sockets
 
 from .callback_drain import AT_A_TIME
 from .config import Config
-from .errors import ConfigError
+from .errors import ConfigError, OwnedByAnother
 from .service import Service, running
 from .web import make_server
 from .web.server import FAREWELLS
@@ -25,6 +27,8 @@ OK, UNTRUSTED = 0, 74  # exit codes
 AT_ONCE = 130  # exit code after a second interrupt
 ANSWERS = 3.0  # seconds that requests in flight have at the end
 
+BACKLOG = 128  # connections that nobody has looked at yet
+LOOK = 0.1  # seconds between two tries to get a port
 SPARE_FILES = 40  # for the database, the log and the loop
 
 log = structlog.get_logger("mailsvc.serve")
@@ -47,12 +51,13 @@ async def serve(
         asyncio.get_running_loop().add_reader(life, end.set)
     config = _within_files(config)
     async with AsyncExitStack() as stack:
-        service = await _begun(stack, config, end)
+        own = sockets or await _port(stack, config, end)
+        service = await _begun(stack, config, end) if own else None
         if service is None:
             log.info("stopped", before="it had begun")
             return OK
         server = make_server(service)
-        found = sockets or listen(config)
+        found = sockets or _open(own, config)
         server.add_sockets(found)
         port = found[0].getsockname()[1]
         log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
@@ -103,12 +108,61 @@ def _within_files(config: Config) -> Config:
 
 
 def listen(config: Config) -> list[socket]:
-    """The sockets, on a port that the system has chosen if 0 was asked for. Raises ConfigError."""
+    """The sockets, on a port that the system has chosen if 0 was asked for. Raises ConfigError, OwnedByAnother."""
     try:
         return bind_sockets(config.port, config.host)
     except OSError as error:
-        words = error.strerror or str(error)
-        raise ConfigError([f"PORT={config.port} on HOST={config.host} cannot be used: {words}"]) from error
+        raise _unusable(config, error) from error
+
+
+async def _port(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> list[socket]:
+    """Sockets with the port, which another instance may still have for a while; none if the end came before.
+
+    Nobody can connect yet: who is sent here early would wait for the database. Raises ConfigError, OwnedByAnother.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + config.lock_wait
+    while not end.is_set():
+        try:
+            return _bind(stack, config)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
+                raise _unusable(config, error) from error
+        await asyncio.sleep(LOOK)
+    return []
+
+
+def _bind(stack: AsyncExitStack, config: Config) -> list[socket]:
+    """One socket for each address of the host, all with the same port, which the system chooses if 0 was asked for."""
+    sockets: list[socket] = []
+    found = network.getaddrinfo(config.host, config.port, type=network.SOCK_STREAM, flags=network.AI_PASSIVE)
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        one = stack.enter_context(socket(family, kind, protocol))
+        one.setblocking(False)
+        one.setsockopt(network.SOL_SOCKET, network.SO_REUSEADDR, 1)
+        if family == network.AF_INET6:
+            one.setsockopt(network.IPPROTO_IPV6, network.IPV6_V6ONLY, 1)
+        port = sockets[0].getsockname()[1] if sockets else config.port
+        one.bind((address[0], port, *address[2:]))
+        sockets.append(one)
+    return sockets
+
+
+def _open(sockets: list[socket], config: Config) -> list[socket]:
+    """Let clients connect. Raises OwnedByAnother."""
+    try:
+        for one in sockets:
+            one.listen(BACKLOG)
+    except OSError as error:
+        raise _unusable(config, error) from error
+    return sockets
+
+
+def _unusable(config: Config, error: OSError) -> ConfigError | OwnedByAnother:
+    where = f"PORT={config.port} on HOST={config.host}"
+    if error.errno == errno.EADDRINUSE:
+        return OwnedByAnother(f"{where} is used by another program: stop it, or set PORT to another one")
+    return ConfigError([f"{where} cannot be used: {error.strerror or error}"])
 
 
 async def _last_answers(service: Service) -> None:

@@ -73,6 +73,7 @@ class Mandrill(HttpProvider):
     can = Can.REPORT
     hook_words = "the key of the webhook, shown beside it in Mandrill; needs MAILSVC_PUBLIC_URL"
     default_url = "https://mandrillapp.com"
+    _API = "/api/1.0"
 
     def request(self, message: Message) -> Request:
         """The key stands in the body. Merging is off, so that `*|…|*` and `{{…}}` in a mail stay as they are."""
@@ -91,7 +92,8 @@ class Mandrill(HttpProvider):
             },
             "async": False,
         }
-        return HttpRequest(f"{self.url}/api/1.0/messages/send", _HEADERS, orjson.dumps(body))
+        server = self.url.removesuffix(self._API)  # as Mandrill's own documentation writes its base URL
+        return HttpRequest(f"{server}{self._API}/messages/send", _HEADERS, orjson.dumps(body))
 
     def accepted(self, response: Response, message: Message) -> Result:
         """A list with a fate for each recipient; an error inside of a 200 counts as that error."""

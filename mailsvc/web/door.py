@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..setting import Network
     from .base import Handler
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})  # as `_host_name` writes them
 WRONG_KEYS = 30  # a client may try in a minute; a good key opens all the same, whoever else is behind its address
 
 
@@ -27,7 +27,6 @@ def enter(handler: Handler) -> tuple[ApiKey, str | None]:
     if ring.empty:
         _from_here_alone(handler)
         return NOBODY, None
-    refuse_foreign_host(handler)
     scheme, _, given = handler.request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return _by_session(handler)
@@ -48,7 +47,11 @@ def known(handler: Handler) -> bool:
 
 
 def _by_session(handler: Handler) -> tuple[ApiKey, str]:
-    """A browser that has logged in. What it changes must come from a page of its own."""
+    """A browser that has logged in. What it changes must come from a page of its own.
+
+    The name counts here alone: no foreign page can make a browser send a key, and a monitor asks by an address.
+    """
+    refuse_foreign_host(handler)
     sessions: Sessions = handler.settings["sessions"]
     session = sessions.check(handler.get_cookie(COOKIE))
     key = handler.service.keys.ring.get(sessions.key_id(session)) if session else None
@@ -117,11 +120,12 @@ def key_needed() -> Problem:
 
 
 def _host_name(host: str) -> str:
-    """The name without its port; empty for what is no host at all."""
+    """The name without its port and the root's dot, an address in its short form; empty for what is no host at all."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        name = (urlsplit(f"//{host}").hostname or "").lower().removesuffix(".")
     except ValueError:
         return ""
+    return str(_address(name) or name)
 
 
 def _within(address: str, networks: tuple[Network, ...]) -> bool:

@@ -98,13 +98,15 @@ def known_id(text: str) -> str:
 
 
 def query(handler: Handler, *known: str) -> dict[str, str]:
-    """The query parameters, each once. Raises InvalidMail for an unknown one."""
+    """The query parameters, each once. Raises InvalidMail for an unknown one, and for one that is repeated."""
     found = {}
     for name, values in handler.request.query_arguments.items():
         if name not in known:
             raise invalid(name[:100], "unknown_parameter", f"is not a parameter here; there is {', '.join(known)}")
+        if len(values) > 1:
+            raise invalid(name, "repeated", "is there more than once")
         try:
-            found[name] = values[-1].decode()
+            found[name] = values[0].decode()
         except UnicodeDecodeError:
             raise invalid(name, "invalid_utf8", "is not UTF-8") from None
         if "\x00" in found[name]:

@@ -62,18 +62,24 @@ class Turn(_Knobs):
     summary = "Turn the knobs of one provider of a rehearsal"
 
     async def post(self, name: str) -> None:
-        """Set all knobs of a provider: failing (percent), latency (ms), limit (mails in 10 s, 0: none), hang (1, 0)."""
+        """Set knobs of a provider: failing (percent), latency (ms), limit (mails in 10 s, 0: none), hang (1, 0).
+
+        What is not named stays; but a browser's form names a box only if it is ticked.
+        """
         self.admit()
         if name not in ACTORS:
             raise Problem(
                 404, "not_found", f"There is no such provider in the rehearsal; there is {', '.join(ACTORS)}."
             )
-        values = self.given("failing", "latency", "limit", "hang")
+        now = asdict(self.rehearsal.knobs[name])
+        if self.wants_html:
+            now["hang"] = False
+        values = {knob: str(value) for knob, value in now.items()} | self.given("failing", "latency", "limit", "hang")
         self.rehearsal.knobs[name] = Knobs(
             failing=_number(values, "failing", 100),
             latency=_number(values, "latency", MAX_LATENCY),
             limit=_number(values, "limit", MAX_LIMIT),
-            hang=values.get("hang", "0") in ("1", "on", "true", "True"),
+            hang=values["hang"] in ("1", "on", "true", "True"),
         )
         self.answer()
 

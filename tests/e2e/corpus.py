@@ -100,10 +100,11 @@ QUERIES = (
     "to=%ff", "provider=%00", "provider=%c0%80", "after=", "after=x", "after=%00", "after=../x",
     "after=" + "a" * 5000, "after=01A20C4F-9F14-7CA9-806C-59D8F7B56A5F", "color=red", "a" * 5000, "status[$ne]=sent",
     "to=%ed%a0%80", "__proto__[x]=1", "limit=1&offset=1", "sort=id", "%00=1", "%ff=1", "LIMIT=1", "limit%00=1",
+    "limit=1&limit=2", "status=sent&status=sent", "to=a@b.co&to=c@d.co",
 )
 WAITS = (
     "wait=", "wait=forever", "wait=settled&timeout=-1", "wait=settled&timeout=61", "wait=settled&timeout=nan",
-    "timeout=1e1", "a=b",
+    "timeout=1e1", "a=b", "timeout=1&timeout=2",
 )
 IDS = (
     "x", "-", "0", "%00", "%ff", "%2e%2e", "..%2f..%2fetc%2fpasswd", "'", "%27%20or%201=1", "1;drop%20table%20mail",

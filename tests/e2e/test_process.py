@@ -59,13 +59,61 @@ async def test_mail_that_waits_to_be_sent_is_not_captured_because_a_key_got_lost
     assert found["provider"] == "sendgrid"
 
 
-async def test_a_port_in_use_ends_with_78_and_says_so(tmp_path: Path) -> None:
+async def test_a_port_in_use_ends_with_75_and_says_so_before_the_database_is_touched(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         (tmp_path / "other").mkdir()
-        code, _, err = await run(tmp_path / "other", PORT=service.url.rpartition(":")[2])
+        port = service.url.rpartition(":")[2]
+        code, _, err = await run(tmp_path / "other", PORT=port)
 
-    assert code == 78
-    assert "cannot be used" in err
+    assert code == 75
+    assert f"PORT={port} on HOST=127.0.0.1 is used by another program" in err
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+async def test_a_postgresql_that_is_starting_up_ends_the_start_with_75(tmp_path: Path) -> None:
+    words = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+
+    async def starting_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+        writer.write(b"E" + (len(words) + 4).to_bytes(4, "big") + words)
+        writer.close()
+
+    server = await asyncio.start_server(starting_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgres://ann:secret@127.0.0.1:{port}/mail?sslmode=disable"
+        code, _, err = await run(tmp_path, DATABASE_URL=url)
+
+    assert code == 75
+    assert "PostgreSQL is starting up" in err
+    assert "Traceback" not in err
+
+
+async def test_options_alone_are_those_of_the_usual_command(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        listed = await run(tmp_path, "providers", "--url", service.url)
+        helped = await run(tmp_path, "providers", "--help")
+
+    assert (listed[0], helped[0]) == (0, 0)
+    assert "capture" in listed[1]
+    assert "pause" in helped[1]
+
+
+async def test_an_instance_that_may_wait_gets_the_port_of_the_one_before_it(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as old:
+        new = Mailsvc(tmp_path, MAILSVC_LOCK_WAIT="60", PORT=old.url.rpartition(":")[2])
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(new.__aenter__())
+            while new._process is None:
+                await asyncio.sleep(0.01)
+            await old.post()
+            old.terminate()
+            await old.ended()
+            await starting
+        accepted = await new.post()
+        await new.__aexit__()
+
+    assert accepted
 
 
 async def test_sigterm_lets_what_is_in_flight_finish_and_takes_nothing_new(tmp_path: Path) -> None:
@@ -211,16 +259,17 @@ async def test_a_database_that_is_gone_ends_the_process_with_74(tmp_path: Path) 
 
 
 async def test_a_slow_client_is_cut_off_and_harms_nobody(tmp_path: Path) -> None:
-    async with Mailsvc(tmp_path) as service:
-        host, _, port = service.url.removeprefix("http://").rpartition(":")
-        sockets = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
+    async with Mailsvc(tmp_path, MAILSVC_CLIENT_TIMEOUT="1") as service:
+        sockets = [await asyncio.open_connection(*service.address) for _ in range(200)]
         for _, writer in sockets:
             writer.write(b"POST /email HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
         found = await service.settled(await service.post())
+        said = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in sockets)), 20)
         for _, writer in sockets:
             writer.close()
 
     assert found["status"] == "sent"
+    assert set(said) == {b""}  # the end of the connection, and no word
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -109,19 +109,22 @@ async def test_pages_of_other_sites_get_no_leave_to_ask(tmp_path: Path) -> None:
 async def test_a_server_that_knows_its_names_answers_to_no_other(tmp_path: Path) -> None:
     settings = {"MAILSVC_PUBLIC_URL": f"https://{NAME}", "MAILSVC_HOSTS": "mailsvc,10.0.0.7"}
     good = (NAME, f"{NAME}:443", NAME.upper(), "mailsvc:8080", "10.0.0.7", "localhost:1", "127.0.0.1", "[::1]:80")
-    bad = (EVIL, f"{NAME}.{EVIL}", f"x.{NAME}", "10.0.0.8", "[::2]", "localhost.")
+    good += ("localhost.", "[0:0:0:0:0:0:0:1]:80")
+    bad = (EVIL, f"{NAME}.{EVIL}", f"x.{NAME}", "10.0.0.8", "[::2]", "localhost..")
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY, **settings) as service:
 
-        async def asked(host: str, path: str = "/email") -> int:
-            headers = {"Host": host, "Authorization": f"Bearer {KEY}"}
+        async def asked(host: str, path: str = "/email", **more: str) -> int:
+            headers = {"Host": host, **more}
             return (await service.call("GET", path, headers=headers, allow_redirects=False))[0]
 
         found = {host: await asked(host) for host in (*good, *bad)}
+        by_key = [await asked(host, "/metrics", Authorization=f"Bearer {KEY}") for host in (*good, *bad)]
         login = await asked(EVIL, "/login")
         probe = await asked("10.9.9.9:8080", "/readyz")  # how a platform asks, by an address that nobody was told
         _, _, page = await service.call("GET", "/", headers={"Host": NAME, "Authorization": f"Bearer {KEY}"})
 
-    assert found == dict.fromkeys(good, 200) | dict.fromkeys(bad, 421)
+    assert found == dict.fromkeys(good, 401) | dict.fromkeys(bad, 421)
+    assert set(by_key) == {200}  # no foreign page can make a browser send a key
     assert (login, probe) == (421, 200)
     assert f"https://{NAME}/email" in page  # links are made from the setting
 

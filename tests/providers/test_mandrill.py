@@ -157,6 +157,14 @@ def request(message: Message = MESSAGE) -> Any:
     return json.loads(sent.body)
 
 
+@pytest.mark.parametrize("path", ["", "/", "/api/1.0", "/api/1.0/"])
+def test_its_url_may_be_the_one_of_its_documentation(path: str) -> None:
+    sent = provider("mandrill", f"https://mandrill.example{path}").request(MESSAGE)
+
+    assert isinstance(sent, HttpRequest)
+    assert sent.url == "https://mandrill.example/api/1.0/messages/send"
+
+
 def test_the_request_is_json_to_the_send_endpoint_and_its_key_stands_in_the_body_only() -> None:
     sent = provider("mandrill").request(MESSAGE)
 
