@@ -90,6 +90,14 @@ def test_the_knobs_work_without_scripts(url: str, visit: Visitor) -> None:
     expect(page.locator("#stream-words")).to_contain_text("of 600 mails sent")
 
 
+def test_a_knob_that_is_not_named_stays_as_it_is(url: str, visit: Visitor) -> None:
+    request = visit(url).request
+    request.post(f"{url}/rehearsal/providers/alpha", form={"failing": "40", "hang": "1"})
+    told = request.post(f"{url}/rehearsal/providers/alpha", form={"latency": "300"}).json()["providers"]["alpha"]
+
+    assert told == {"failing": 40, "latency": 300, "limit": 0, "hang": True}
+
+
 def test_knobs_are_checked(url: str, visit: Visitor) -> None:
     request = visit(url).request
     too_much = request.post(f"{url}/rehearsal/providers/alpha", form={"failing": "101"})

@@ -63,6 +63,14 @@ def test_every_status_and_outcome_is_explained(word: str) -> None:
     assert f"`{word}`" in DOCS["api.md"] + DOCS["architecture.md"]
 
 
+@pytest.mark.parametrize("name", [name for name, kind in all_providers().items() if kind.default_url])
+def test_the_usual_url_of_a_provider_is_the_documented_one(name: str) -> None:
+    usual = str(all_providers()[name].default_url).replace("{region}", "eu-central-1")
+    (row,) = (line for line in DOCS["configuration.md"].splitlines() if line.startswith(f"| `{name}` |"))
+
+    assert re.search(rf"{re.escape(usual)}(?![\w./-])", row)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     text = page.read_text()

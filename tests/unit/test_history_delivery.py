@@ -42,6 +42,7 @@ ANSWERS = (
     *(Answer(False, Outcome.UNAUTHORIZED), Answer(False, Outcome.SENDER_REFUSED), Answer(False, Outcome.QUOTA)),
 )
 SILENT = (Answer(True, Outcome.UNANSWERED), Answer(False, Outcome.UNANSWERED))
+NO = (Answer(False, Outcome.REFUSED), Answer(False, Outcome.RECIPIENT_REFUSED))
 WELL = Answer(True, Outcome.ACCEPTED)
 
 
@@ -142,6 +143,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(plan=st.lists(st.sampled_from(SILENT), min_size=1, max_size=4))
     def drain_in_silence(self, plan: list[Answer]) -> None:
+        self.drain(plan)
+
+    @rule(plan=st.lists(st.sampled_from(NO), min_size=1, max_size=6))
+    def drain_with_refusals(self, plan: list[Answer]) -> None:
         self.drain(plan)
 
     @rule(layout=st.sampled_from(["plain", "other"]))
