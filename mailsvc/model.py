@@ -132,6 +132,7 @@ class Mail:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
+    ignore_suppression: bool = False
 
     @property
     def people(self) -> list[tuple[str, Mailbox]]:

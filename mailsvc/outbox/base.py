@@ -16,6 +16,7 @@ from ..access import ApiKey
 from ..callback import CallbackStore
 from ..council import Council
 from ..model import Attachment, Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
+from ..suppression import SuppressionStore
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
@@ -207,6 +208,9 @@ class Outbox(Protocol):
     def council(self) -> Council | None: ...  # noqa: D102 - see above
 
     @property
+    def suppressions(self) -> SuppressionStore: ...  # noqa: D102 - who is not mailed any more
+
+    @property
     def callbacks(self) -> CallbackStore: ...  # noqa: D102 - whom to tell of what becomes of mails, and what was told
 
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
@@ -225,12 +229,16 @@ class Outbox(Protocol):
         """Call `heard` when another process may have changed something. News may be missed, and may be none."""
 
     async def add(self, additions: Sequence[Addition]) -> list[Added | Exception]:
-        """Store mails durably. IdempotencyKeyReused for a row whose key was used with another fingerprint."""
+        """Store mails durably. IdempotencyKeyReused for a row whose key was used with another fingerprint.
+
+        Who is on the suppression list is left out at once, as in `claim`; the answer tells what the mail was before.
+        """
 
     async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
         """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again.
 
-        A mail in an attempt is never claimed. `to`, `cc` and `bcc` leave out whoever has a status of its own.
+        A mail in an attempt is never claimed. `to`, `cc` and `bcc` leave out whoever has a status of its own, as those
+        on the suppression list have by then. A mail with nobody left in `to` is `suppressed`, and not among them.
         `doubted` are the providers of attempts in doubt, but for doubts that the same key has settled.
         """
 

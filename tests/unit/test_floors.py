@@ -7,7 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailsvc"
 FLOORS = [
-    {"__init__", "errors", "address", "model", "access", "limits", "clock", "sigv4", "process", "callback"},
+    {
+        "__init__",
+        "errors",
+        "address",
+        "model",
+        "access",
+        "limits",
+        "clock",
+        "sigv4",
+        "process",
+        "callback",
+        "suppression",
+    },
     {
         "selector",
         "standing",

@@ -33,6 +33,7 @@ from .callbacks import PostgresCallbacks
 from .council import PostgresCouncil
 from .schema import prepare
 from .server import CERTAIN, Server
+from .suppressions import PostgresSuppressions
 from .tally import COMPACT
 from .trouble import storage_trouble
 
@@ -57,6 +58,7 @@ class PostgresOutbox:
         self._server, self._bell = server, bell
         self.council = PostgresCouncil(server, lambda: bell.ring(Change.PROVIDERS))
         self.callbacks = PostgresCallbacks(server)
+        self.suppressions = PostgresSuppressions(server)
 
     @classmethod
     async def open(

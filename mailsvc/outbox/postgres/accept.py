@@ -12,6 +12,7 @@ from ...model import Mail, Status
 from ..base import Added, Addition
 from .batch import columns, in_waves, known_uuid, storable
 from .server import Server
+from .suppressions import leave_out
 from .tally import TALLY
 
 TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
@@ -23,10 +24,11 @@ _ADD = f"""
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
         $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[],
-        $17::json[], $18::json[], $19::json[], $20::json[], $21::int[])
+        $17::json[], $18::json[], $19::json[], $20::json[], $21::int[], $29::bool[])
     WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
         created_at, due_at, content, html, text, people, key, fingerprint,
-        tags, metadata, reply_to, headers, attachments, place)
+        tags, metadata, reply_to, headers, attachments,
+        ignore_suppression, place)
 ), keyed AS (
     INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
     SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
@@ -36,8 +38,8 @@ WITH given AS (
     SELECT * FROM given WHERE key IS NULL OR id IN (SELECT mail_id FROM keyed)
 ), mails AS (
     INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
-        created_at, updated_at, due_at, claimable_at)
-    SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
+        ignore_suppression, created_at, updated_at, due_at, claimable_at)
+    SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata, ignore_suppression,
         created_at, created_at, due_at, due_at + behind($16) FROM fresh ORDER BY place
     {{conflict}} RETURNING id, status
 ), stored AS (
@@ -57,7 +59,7 @@ WITH given AS (
 ), moves AS (
     SELECT status, count(*) AS number FROM mails GROUP BY status
 ), {TALLY}
-SELECT id FROM fresh
+SELECT id, EXISTS (SELECT FROM suppression) FROM fresh
 """  # noqa: S608 - a constant
 ADD = _ADD.format(conflict="", stored="")
 # The connection was cut, and the rows may be there already; if their transaction has not ended yet, this waits for it.
@@ -105,10 +107,13 @@ def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
 async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
     rows = columns([_row(addition) for addition in additions], 15)
     more = columns([_more(addition.mail) for addition in additions], 5)
+    ignoring = [addition.mail.ignore_suppression for addition in additions]
     files = columns([row for addition in additions for row in _files(addition.mail)], 7)
 
     async def insert(again: bool) -> set[str]:
-        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here(), *more, *files)
+        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here(), *more, *files, ignoring)
+        if fresh and fresh[0][1]:
+            await leave_out(server, [row[0] for row in fresh], max(each.mail.created_at for each in additions))
         return {str(row[0]) for row in fresh}
 
     stored = await server.settle(insert)

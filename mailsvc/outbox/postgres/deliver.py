@@ -13,6 +13,7 @@ from ..base import Beginning, Settlement
 from .batch import as_uuid, columns, harmless, in_waves, storable
 from .reads import MAIL_COLUMNS, build_mail
 from .server import Server
+from .suppressions import leave_out_of
 from .tally import TALLY
 
 # Not synced: after a crash of the server the mails are due again, which is true.
@@ -30,7 +31,7 @@ WITH careless AS (
     SELECT moved.* FROM due, LATERAL (VALUES ('scheduled', -1), ('queued', 1)) AS moved (status, number)
     WHERE due.status = 'scheduled'
 ), {TALLY}
-SELECT mail.status, {MAIL_COLUMNS.format(people="AND status IS NULL")}
+SELECT mail.status, EXISTS (SELECT FROM suppression) AS choosy, {MAIL_COLUMNS.format(people="AND status IS NULL")}
 FROM careless, taken AS mail LEFT JOIN body ON body.mail = mail.id ORDER BY mail.due_since, mail.id
 """  # noqa: S608 - constants
 
@@ -147,7 +148,8 @@ async def claim(server: Server, room: int, now: float, lease: float) -> list[Mai
     if room <= 0:
         return []
     rows = await server.run(lambda: server.fetch(CLAIM, now, server.here(), room, lease))
-    return [build_mail(row) for row in rows]
+    mails = [build_mail(row) for row in rows]
+    return await leave_out_of(server, mails, now) if rows and rows[0]["choosy"] else mails
 
 
 async def begin(server: Server, beginnings: Sequence[Beginning], lease: float) -> list[Exception | None]:

@@ -16,6 +16,7 @@ from ...model import Outcome, Report, ReportType, Status
 from ..base import ERASED_ADDRESS, LOOK_AGAIN, NEWEST, Fate, Folded
 from .batch import as_uuid, columns, harmless, in_waves, storable
 from .server import Server
+from .suppressions import learn
 from .tally import TALLY
 
 STEP = 500  # rows forgotten at a time, so that nobody waits long
@@ -159,6 +160,10 @@ async def _fold(connection: asyncpg.Connection, room: int, now: float) -> list[F
         if row.folded is None:
             _put_off(row, now)
     await _write(connection, rows, known, merged, now)
+    for row in rows:
+        if row.mail and not row.known and row.seen[3] is not None:
+            address = next(each.address for each in known[row.mail].people if each.position == row.seen[3])
+            await learn(connection, row.mail, address, row.report, now)
     return [row.folded for row in rows if row.folded]
 
 

@@ -19,6 +19,7 @@ from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
+from .suppressions import SqliteSuppressions
 
 R = TypeVar("R")
 
@@ -40,6 +41,7 @@ class SqliteOutbox:
     ) -> None:
         self._file, self._engine, self._reserve, self._longest_log = file, engine, reserve, longest_log
         self.callbacks = SqliteCallbacks(engine)
+        self.suppressions = SqliteSuppressions(engine)
 
     @classmethod
     async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:

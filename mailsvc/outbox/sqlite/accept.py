@@ -11,13 +11,14 @@ from ...errors import IdempotencyKeyReused
 from ...model import Mail, Status
 from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition
 from .engine import Transaction
+from .suppressions import leave_out
 
 TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
 
 INSERT_MAIL = """
 INSERT INTO mail (number, id, owner, status, sender_address, sender_name, subject, on_uncertain,
-    tags, metadata, created_at, updated_at, due_at, claimable_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    tags, metadata, ignore_suppression, created_at, updated_at, due_at, claimable_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_BODY = """
 INSERT INTO body (mail, content, html, text, reply_to, headers, attachments) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -84,13 +85,14 @@ def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -
     connection.executemany(INSERT_KEY, (_key_row(*one) for one in fresh if one[0].idempotency_key is not None))
     for _, added in fresh:
         transaction.move(None, added.status)
+    leave_out(transaction, [number for number, _ in numbered], max(mail.created_at for _, mail in numbered))
 
 
 def _mail_row(fresh: tuple[Addition, Added], number: int) -> tuple[object, ...]:
     (addition, added), mail = fresh, fresh[0].mail
     identity = (number, mail.id, addition.owner, added.status.value)
     sender = (mail.sender.address, _text(mail.sender.name))
-    labels = (_json(mail.tags), _json(mail.metadata))
+    labels = (_json(mail.tags), _json(mail.metadata), mail.ignore_suppression)
     times = (mail.created_at, mail.created_at, addition.due_at, addition.due_at)
     return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *labels, *times)
 

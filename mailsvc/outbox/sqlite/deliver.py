@@ -12,7 +12,9 @@ from ...errors import Conflict
 from ...model import Mail, Payload, Resolution, Status
 from ..base import Beginning, Settlement
 from .engine import Transaction
+from .events import INSERT_EVENT
 from .reads import SELECT_MAIL, build_mails
+from .suppressions import leave_out
 
 DUE = f"{SELECT_MAIL} WHERE claimable_at <= ? ORDER BY claimable_at, mail.number LIMIT ?"
 LEASE = "UPDATE mail SET claimable_at = ? WHERE number = ?"
@@ -44,10 +46,6 @@ UPDATE recipient SET status = ? WHERE mail = ? AND address = ?
 """
 # A report came before the end of the attempt: what is known of the mail is to be looked at once more.
 LOOK_AGAIN = "UPDATE report SET due_at = ? WHERE number = (SELECT max(number) FROM report WHERE mail = ?)"
-INSERT_EVENT = """
-INSERT INTO event (mail, n, type, at, provider, recipient, detail)
-SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM event WHERE mail = ?1
-"""
 
 RELEASE = """
 UPDATE mail SET due_at = ?1, claimable_at = ?1
@@ -130,7 +128,8 @@ def _claim(transaction: Transaction, claim: Claim) -> list[Mail]:
         if status == Status.SCHEDULED:
             connection.execute(SET_STATUS, (Status.QUEUED.value, number))
             transaction.move(Status.SCHEDULED, Status.QUEUED)
-    return build_mails(connection, rows, everybody=False)
+    ended = leave_out(transaction, [row[0] for row in rows], claim.now)
+    return build_mails(connection, [row for row in rows if row[0] not in ended], everybody=False)
 
 
 def begin(transaction: Transaction, beginnings: Sequence[Beginning]) -> list[Exception | None]:

@@ -11,8 +11,10 @@ from ...errors import Conflict
 from ...merge import OPEN, Known, Merged, Person, Place, Told, merge
 from ...model import Outcome, Report, ReportType, Status
 from ..base import ERASED_ADDRESS, KEEP_UNMATCHED, LOOK_AGAIN, NEWEST, Fate, Folded
-from .deliver import FORGET_PAYLOADS, INSERT_EVENT, RESOLVE, harmless
+from .deliver import FORGET_PAYLOADS, RESOLVE, harmless
 from .engine import Transaction
+from .events import INSERT_EVENT
+from .suppressions import learn
 
 STEP = 500  # rows forgotten at a time, so that nobody waits long
 
@@ -148,6 +150,9 @@ def _into(transaction: Transaction, mail: int, rows: Sequence[_Row], now: float)
     for row, place in zip(new, merged.places, strict=True):
         row.place = place
         if place is not None:
+            if place.position is not None:
+                address = next(each.address for each in known.people if each.position == place.position)
+                learn(connection, mail, mail_id, address, row.report, now)
             connection.execute(DONE, (mail, place.position, row.number))
     for number, row in enumerate(rows):
         if row.known:
