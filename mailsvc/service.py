@@ -13,7 +13,7 @@ from typing import BinaryIO
 import structlog
 
 from . import process
-from .access import NOBODY, ApiKey
+from .access import NOBODY, ApiKey, Scope
 from .accord import Accord
 from .batcher import Batcher
 from .callback_drain import AT_A_TIME as CALLBACKS_AT_A_TIME
@@ -84,6 +84,7 @@ class Service:
         self.tally = courier.tally
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.batches = {"accept": self._add.sizes}  # how many rows were written at a time
+        self.suppressions = outbox.suppressions
         self.keys, self.limits = Keys(outbox, config.api_key), Limits()
         kept = (config.keep_body, config.keep_mail)
         self.watch = Watch(outbox, selector, self.keys, feed, courier.tally, *kept, accord)
@@ -140,6 +141,8 @@ class Service:
         domain = (submission.sender or self.config.sender).domain
         if key.domains and domain not in key.domains:
             raise Forbidden(f"This key may not send from {domain}, only from {' and '.join(key.domains)}.")
+        if submission.ignore_suppression and not key.may(Scope.ADMIN):
+            raise Forbidden("`ignore_suppression` needs a key with the scope `admin`.")
         if key.rate is not None and (wait := self.limits.take(f"key {key.id}", key.rate, time.monotonic())):
             raise RateLimited(f"This key may send {key.rate} mails a minute.", wait)
 
@@ -229,6 +232,7 @@ class Service:
             headers=submission.headers,
             tags=submission.tags,
             metadata=submission.metadata,
+            ignore_suppression=submission.ignore_suppression,
             attachments=tuple(file.attachment for file in submission.attachments),
             subject=submission.subject,
             on_uncertain=submission.on_uncertain or self.config.on_uncertain,

@@ -219,6 +219,10 @@ class Submission(BaseModel):
         BeforeValidator(_files, json_schema_input_type=list[File]),
         Field(default=(), description="At most 50. Their content is base64 in JSON, a file in a multipart form."),
     ]
+    ignore_suppression: Annotated[
+        bool,
+        Field(default=False, description="Send it also to those on the suppression list. Needs a key with `admin`."),
+    ]
     on_uncertain: Annotated[
         OnUncertain | None,
         Field(
@@ -282,6 +286,7 @@ _WORDS = {
     "missing": ("missing", "is required"),
     "extra_forbidden": ("unknown_field", "is not a field of a mail"),
     "string_type": ("type_error", "must be a string"),
+    "bool_type": ("type_error", "must be true or false"),
     "model_type": ("type_error", "must be an object"),
     "too_short": ("too_short", "must not be empty"),
     "string_too_short": ("too_short", "must not be empty"),

@@ -25,13 +25,15 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One address on the list. `source` is the provider that told, or `api`; `mail_id` the mail that came back.
+    """One address on the list. `reason` is a Reason, or what a person wrote.
+
+    `source` is the provider that told, or `api`; `mail_id` the mail that came back.
 
     Times are Unix seconds; it ends at `expires_at`, None: never.
     """
 
     address: str
-    reason: Reason
+    reason: str
     source: str
     created_at: float
     expires_at: float | None = None

@@ -28,6 +28,7 @@ from .providers import Pause, Providers, Resume, Scores
 from .resolve import Resolve
 from .server import Server
 from .session import Sessions
+from .suppressions import OneSuppression, Suppressions
 
 MAX_HEADER = 16 * 1024
 
@@ -60,6 +61,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/callbacks/([^/]+)/deliveries", Deliveries),
     ("/hooks/([^/]+)", Hooks),
     ("/erase", Erase),
+    ("/suppressions", Suppressions),
+    ("/suppressions/([^/]+)", OneSuppression),
     ("/keys", Keys),
     ("/keys/([^/]+)", OneKey),
     ("/healthz", Healthz),

@@ -50,10 +50,8 @@ def test_every_setting_that_is_documented_exists() -> None:
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in ROUTES])
 def test_every_route_is_documented(pattern: str) -> None:
-    if pattern.startswith(("/providers/", "/hooks/")):
-        shown = re.sub(r"\(\[\^/\]\+\)", "<name>", pattern)
-    else:
-        shown = re.sub(r"\(\[\^/\]\+\)", "<id>", pattern)
+    names = {"providers": "<name>", "hooks": "<name>", "suppressions": "<address>"}
+    shown = re.sub(r"\(\[\^/\]\+\)", names.get(pattern.split("/")[1], "<id>"), pattern)
 
     assert f" {shown}`" in DOCS["api.md"]
 

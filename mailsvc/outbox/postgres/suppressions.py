@@ -89,23 +89,18 @@ class PostgresSuppressions:
 
     async def list(self, after: str, limit: int) -> Sequence[Suppression]:
         """See SuppressionStore."""
-        return [_entry(row) for row in await self._server.look(LIST, after.lower(), limit)]
+        return [Suppression(*row) for row in await self._server.look(LIST, after.lower(), limit)]
 
     async def among(self, addresses: Sequence[str], now: float) -> Mapping[str, Suppression]:
         """See SuppressionStore."""
         rows = await self._server.look(AMONG, [address.lower() for address in addresses], now)
-        return {each.address: each for each in map(_entry, rows)}
-
-
-def _entry(row: Sequence[Any]) -> Suppression:
-    address, reason, *rest = row
-    return Suppression(address, Reason(reason), *rest)
+        return {each.address: each for each in (Suppression(*row) for row in rows)}
 
 
 def _values(entry: Suppression) -> tuple[object, ...]:
     storable(entry.address, entry.source, entry.mail_id)
     times = (entry.created_at, entry.expires_at)
-    return entry.address.lower(), entry.reason.value, entry.source, *times, entry.mail_id
+    return entry.address.lower(), str(entry.reason), entry.source, *times, entry.mail_id
 
 
 async def leave_out(server: Server, mails: Sequence[UUID | None], now: float) -> Sequence[Sequence[Any]]:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import orjson
 
@@ -94,16 +93,11 @@ class SqliteSuppressions:
 
 
 def _select(sql: str, values: tuple[object, ...], connection: sqlite3.Connection) -> list[Suppression]:
-    return [_entry(row) for row in connection.execute(sql, values)]
-
-
-def _entry(row: Sequence[Any]) -> Suppression:
-    address, reason, *rest = row
-    return Suppression(address, Reason(reason), *rest)
+    return [Suppression(*row) for row in connection.execute(sql, values)]
 
 
 def _values(entry: Suppression) -> tuple[object, ...]:
-    return entry.address, entry.reason.value, entry.source, entry.created_at, entry.expires_at, entry.mail_id
+    return entry.address, str(entry.reason), entry.source, entry.created_at, entry.expires_at, entry.mail_id
 
 
 def _put(transaction: Transaction, entries: Sequence[Suppression]) -> list[Exception | None]:
