@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -99,6 +100,11 @@ class Attachment:
     size: int
     content: bytes = field(default=b"", repr=False)
 
+    @property
+    def base64(self) -> str:
+        """The content as base64 without line breaks."""
+        return b64encode(self.content).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -139,6 +145,11 @@ class Mail:
         """All recipients, each after its role."""
         roles = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
         return [(role, each) for role, boxes in roles for each in boxes]
+
+    @property
+    def mailboxes(self) -> tuple[Mailbox, ...]:
+        """Everybody who is named in it, the sender first."""
+        return (self.sender, *self.to, *self.cc, *self.bcc, *self.reply_to)
 
     @property
     def attached(self) -> int:

@@ -31,7 +31,7 @@ _VERDICTS = {
 def verdict(result: Result) -> tuple[Verdict, float | None]:
     """What the selector is told, and for how many seconds the provider asked to be left alone."""
     about_key = result.key_taken or result.http_status == CONFLICT
-    if result.stuck or (result.outcome is Outcome.UNANSWERED and about_key):
+    if result.stuck or result.soft or (result.outcome is Outcome.UNANSWERED and about_key):
         return Verdict.CANCELLED, None
     if result.outcome is Outcome.DOWN:
         return (Verdict.SERVER_ERROR if result.http_status else Verdict.UNREACHABLE), None
@@ -96,7 +96,9 @@ def _standing(
     outcome, said = result.outcome, f"{provider}: {result.detail or result.outcome.value}"
     if outcome is Outcome.ACCEPTED:
         left_out = dict.fromkeys(result.refused, Status.REJECTED)
+        left_out |= dict.fromkeys(result.untold, Status.UNCERTAIN)
         events = tuple(Event("rejected", now, provider, to, why) for to, why in result.refused.items())
+        events += tuple(Event("uncertain", now, provider, to, "nothing was said of it") for to in result.untold)
         if result.stuck:
             events += (Event("stuck", now, provider, None, result.detail),)
         return Standing(Status.SENT, recipients=left_out or None, events=events)

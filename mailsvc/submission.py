@@ -27,7 +27,10 @@ RESERVED_HEADERS = frozenset(
     {"from", "to", "cc", "bcc", "sender", "reply-to", "subject", "date", "message-id", "mime-version", "received"}
     | {"return-path", "delivered-to", "idempotencykey"}
 )
-RESERVED_PREFIXES = ("content-", "dkim-", "arc-", "resent-", "x-sg-", "x-mailgun-", "x-pm-", "x-mailin-", "x-sib-")
+RESERVED_PREFIXES = (
+    *("content-", "dkim-", "arc-", "resent-", "resend-", "x-sg-", "x-mailgun-", "x-pm-", "x-mailin-", "x-sib-"),
+    *("x-mc-", "x-ses-", "x-msys-", "x-smtpapi"),  # orders to Mandrill, SES, SparkPost and SendGrid by SMTP
+)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,76}")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 

@@ -139,6 +139,8 @@ class Result:
 
     `detail` is for the operator: one line, no secret, at most 1,000 characters. `retry_after` is in seconds.
     `refused` maps the recipients of a partial acceptance that were left out, spelled as in the message, to the reason.
+    `untold` are the recipients of an acceptance for whom nothing was said, spelled as in the message.
+    `soft`: rate limited, and it is this mail or its recipients that have to wait, nobody else's.
     `stuck`: accepted, but the provider says that it will not leave; it may still leave later.
     `key_taken`: unanswered, because the provider has got something under the same idempotency key and does not say what
     became of it. `same_mail`: it was this very mail, so one that it may have had is known to be there.
@@ -151,6 +153,8 @@ class Result:
     provider_message_id: str | None = None
     retry_after: float | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
+    soft: bool = False
     stuck: bool = False
     key_taken: bool = False
     same_mail: bool = False

@@ -8,6 +8,7 @@ says for 30 minutes, the changelog for 15.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from html import escape
@@ -15,8 +16,10 @@ from typing import Any
 
 import orjson
 
+from ..ability import Ability, endings
 from ..address import Mailbox, encoded_words
 from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
+from ..label import metadata
 from ..model import Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
@@ -51,6 +54,14 @@ _REPEATED_FIELD = re.compile(r"\b(to|cc|bcc|e-?mails?|recipients?|tags?|attachme
 _SPECIALS = re.compile(r"[()<>@,;:\\\".\[\]]")
 
 
+_MAX_CUSTOM = 900  # bytes in X-Mailin-custom, so that it stays one line; metadata beyond them is left out
+# The only endings of files that it takes.
+_LISTED = endings(
+    "xlsx xls xlsm ods docx docm doc odt csv pdf txt rtf ppt pptx pub msg mobi ics xml css html htm shtml gif jpg jpeg "
+    "png bmp tif tiff eps cgm zip tar ez pkpass mp3 m4a wma ogg flac wav aif aifc aiff mp4 m4v mov avi mkv mpeg mpg wmv"
+)
+
+
 class Brevo(HttpProvider):
     """Brevo: 201 with an id. It wants HTML, and no header of ours beyond ASCII."""
 
@@ -66,6 +77,16 @@ class Brevo(HttpProvider):
     can = Can.DEDUPE | Can.REPORT
     hook_words = "a password of your own; Brevo signs nothing"
     default_url = "https://api.brevo.com"
+    ability = Ability(
+        recipients=99,
+        name=70,
+        size=20 * 1024 * 1024,
+        ascii_headers=True,
+        custom_headers=True,
+        reply_to=1,
+        inline=False,
+        listed=_LISTED,
+    )
     key_life = 15 * 60.0
 
     def __init__(self, settings: Settings) -> None:
@@ -78,13 +99,22 @@ class Brevo(HttpProvider):
 
     def request(self, message: Message) -> HttpRequest:
         """One request for all recipients. The key is a header of the mail; `X-Mailin-custom` comes back in reports."""
-        body = {
+        body: dict[str, Any] = {
             "sender": _person(message.sender),
             "to": [_person(mailbox) for mailbox in message.to],
+            **({"cc": [_person(mailbox) for mailbox in message.cc]} if message.cc else {}),
+            **({"bcc": [_person(mailbox) for mailbox in message.bcc]} if message.bcc else {}),
+            **({"replyTo": _answers(message.reply_to[0])} if message.reply_to else {}),
             "subject": message.subject,
             "htmlContent": message.html or _as_html(message.text or ""),
             **({"textContent": message.text} if message.text else {}),
-            "headers": {"X-Mailin-custom": f'{{"mailsvc_id":"{message.id}"}}', "idempotencyKey": message.id},
+            "headers": {
+                "X-Mailin-custom": _custom(message),
+                "idempotencyKey": message.id,
+                **message.headers,
+            },
+            **({"tags": list(message.tags)} if message.tags else {}),
+            **({"attachment": _files(message)} if message.attachments else {}),
         }
         return self.again(orjson.dumps(body), message.id)
 
@@ -149,6 +179,20 @@ def _is_repeated(code: str, words: str) -> bool:
 
 def _person(mailbox: Mailbox) -> dict[str, str]:
     return {"email": mailbox.address, "name": _name(mailbox.name)} if mailbox.name else {"email": mailbox.address}
+
+
+def _custom(message: Message) -> str:
+    return json.dumps(metadata(message, size=_MAX_CUSTOM, ascii_only=True), separators=(",", ":"))
+
+
+def _answers(mailbox: Mailbox) -> dict[str, str]:
+    """The one address whose name it does not drop, and so must not be encoded."""
+    return {"email": mailbox.address, "name": mailbox.name} if mailbox.name else {"email": mailbox.address}
+
+
+def _files(message: Message) -> list[dict[str, str]]:
+    """Of what type a file is, Brevo reads in its name."""
+    return [{"name": each.filename, "content": each.base64} for each in message.attachments]
 
 
 def _name(name: str) -> str:

@@ -14,11 +14,13 @@ from typing import Any
 
 import orjson
 
+from ..ability import Ability
 from ..address import Mailbox
 from ..hook import Heard, Hook, at_iso, check_signature, hmac_sha256, our_id, part, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
+_MAX_TAGS = 5
 _STATUSES = {401: Outcome.UNAUTHORIZED, **dict.fromkeys((404, 405, 421), Outcome.DOWN), 429: Outcome.RATE_LIMITED}
 _UNVERIFIED = re.compile(r"from\.email\b.*\bverified", re.IGNORECASE | re.DOTALL)
 _HELD = re.compile(r"suspend|paused|under review|not approved|blocked|disabled|restricted", re.IGNORECASE)
@@ -34,6 +36,7 @@ class MailerSend(HttpProvider):
     can = Can.REPORT
     hook_words = "the signing secret of the webhook"
     default_url = "https://api.mailersend.com"
+    ability = Ability(to=50, cc=10, bcc=10, size=25 * 1024 * 1024, headers=0, reply_to=1)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -48,9 +51,13 @@ class MailerSend(HttpProvider):
         body = {
             "from": _person(message.sender),
             "to": [_person(mailbox) for mailbox in message.to],
+            **({"cc": [_person(mailbox) for mailbox in message.cc]} if message.cc else {}),
+            **({"bcc": [_person(mailbox) for mailbox in message.bcc]} if message.bcc else {}),
+            **({"reply_to": _person(message.reply_to[0])} if message.reply_to else {}),
             "subject": message.subject,
             **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
-            "tags": [message.id],
+            "tags": [message.id, *message.tags][:_MAX_TAGS],
+            **({"attachments": [_file(each) for each in message.attachments]} if message.attachments else {}),
         }
         return HttpRequest(f"{self.url}/v1/email", self._headers, orjson.dumps(body))
 
@@ -105,6 +112,14 @@ def _person(mailbox: Mailbox) -> dict[str, str]:
     return {**person, "name": mailbox.name} if mailbox.name else person
 
 
+def _file(file: Attachment) -> dict[str, str]:
+    """Of what type it is, MailerSend reads in its name."""
+    found = {"content": file.base64, "filename": file.filename}
+    if not file.content_id:
+        return {**found, "disposition": "attachment"}
+    return {**found, "disposition": "inline", "id": file.content_id}
+
+
 def _warnings(body: bytes) -> list[Mapping[str, Any]] | None:
     """The warnings of a 202; None if the body is not a documented one."""
     document = from_json(body)
@@ -117,7 +132,7 @@ def _warnings(body: bytes) -> list[Mapping[str, Any]] | None:
 
 def _suppressed(warnings: list[Mapping[str, Any]], message: Message) -> dict[str, str]:
     """The recipients on a suppression list, and why."""
-    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.to}
+    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.everybody}
     found = {}
     for warning in warnings:
         recipients = warning.get("recipients")

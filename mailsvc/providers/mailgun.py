@@ -12,9 +12,11 @@ import re
 from base64 import b64encode
 from typing import Any
 
+from ..ability import Ability
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_fresh, check_signature, hmac_sha256, our_id, part, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import ascii_tags, metadata
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import (
     RATE_PAUSE,
     Can,
@@ -32,6 +34,8 @@ _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A
 _ABOUT_RECIPIENT = re.compile(r"\bto'? parameter is not", re.IGNORECASE)
 _TRY_AGAIN = re.compile(r"try again (?:after|in) (\d{1,6}) second", re.IGNORECASE)
 _UNVERIFIED = re.compile(r"\b(unverified|not verified)\b", re.IGNORECASE)
+_MAX_OPTIONS, _OWN_OPTIONS = 16 * 1024, 1024  # bytes of all `o:`, `h:` and `v:`, and of those that are always there
+_MAX_TAGS = 3
 _STATUSES = {401: Outcome.UNAUTHORIZED, 402: Outcome.QUOTA, 405: Outcome.DOWN, 406: Outcome.DOWN}
 
 
@@ -51,6 +55,7 @@ class Mailgun(HttpProvider):
     can = Can.REPORT
     hook_words = "the HTTP webhook signing key"
     default_url = "https://api.mailgun.net"
+    ability = Ability(recipients=1000, size=25 * 1024 * 1024, header_bytes=_MAX_OPTIONS - _OWN_OPTIONS)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -72,16 +77,17 @@ class Mailgun(HttpProvider):
         fields = [
             ("from", str(message.sender)),
             *[("to", str(mailbox)) for mailbox in message.to],
+            *[("cc", str(mailbox)) for mailbox in message.cc],
+            *[("bcc", str(mailbox)) for mailbox in message.bcc],
             ("subject", message.subject),
             *[(kind, value) for kind, value in (("text", message.text), ("html", message.html)) if value],
-            ("h:Message-Id", message.message_id),
-            ("v:mailsvc_id", message.id),
+            *_options(message),
         ]
         # Nobody who writes a mail knows its id yet, so the boundary cannot stand in it.
         boundary = hashlib.sha256(message.id.encode()).hexdigest()[:40]
         headers = {"Authorization": f"Basic {self._login}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
         url = f"{self.url}/v3/{self.settings.values['MAILGUN_DOMAIN']}/messages"
-        return HttpRequest(url, headers, _form(boundary, fields))
+        return HttpRequest(url, headers, _form(boundary, fields, message.attachments))
 
     def accepted(self, response: Response, message: Message) -> Result:
         """A 200 whose message begins with "Queued". The id is a Message-ID; reports and logs have it without `<>`."""
@@ -124,12 +130,31 @@ class Mailgun(HttpProvider):
         return Heard((report,) if report else ())
 
 
-def _form(boundary: str, fields: list[tuple[str, str]]) -> bytes:
-    """multipart/form-data (RFC 7578)."""
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+def _options(message: Message) -> list[tuple[str, str]]:
+    """Headers, tags and variables. Together they have a limit: tags and metadata get what the headers leave of it."""
+    answers = ", ".join(str(mailbox) for mailbox in message.reply_to)
+    options = [
+        ("h:Message-Id", message.message_id),
+        *([("h:Reply-To", answers)] if answers else []),
+        *[(f"h:{name}", value) for name, value in message.headers.items()],
+        *[("o:tag", tag) for tag in ascii_tags(message.tags, _MAX_TAGS)],
     ]
-    return "".join([*parts, f"--{boundary}--\r\n"]).encode()
+    left = _MAX_OPTIONS - sum(len(name.encode()) + len(value.encode()) for name, value in options)
+    return options + [(f"v:{key}", value) for key, value in metadata(message, size=left).items()]
+
+
+def _form(boundary: str, fields: list[tuple[str, str]], files: tuple[Attachment, ...]) -> bytes:
+    """multipart/form-data (RFC 7578). A file without a name would be dropped in silence."""
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields
+    ]
+    for file in files:
+        # The HTML shows an inline one by its name.
+        field, name = ("inline", file.content_id) if file.content_id else ("attachment", file.filename)
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        parts += [f"{head}Content-Type: {file.content_type}\r\n\r\n".encode(), file.content, b"\r\n"]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()])
 
 
 def _words(body: bytes) -> str | None:
@@ -145,7 +170,7 @@ def _words(body: bytes) -> str | None:
 def _outcome(status: int, words: str, message: Message) -> Outcome:
     if status == 400:
         # Nobody knows which of several it was, so the others are given a chance elsewhere.
-        alone = len(message.to) == 1 and _ABOUT_RECIPIENT.search(words)
+        alone = len(message.everybody) == 1 and _ABOUT_RECIPIENT.search(words)
         return Outcome.RECIPIENT_REFUSED if alone else Outcome.REFUSED
     if status == 403:
         if words.strip().lower() == "forbidden":

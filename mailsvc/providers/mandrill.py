@@ -15,10 +15,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from ..ability import Ability
 from ..address import Mailbox
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_signature, objects, our_id, part, read_json, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import metadata
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -36,6 +38,7 @@ _ERRORS = {
 # For an error whose name is not known: what its status says. Everything else is a fault of the provider.
 _STATUSES = {401: Outcome.UNAUTHORIZED, 402: Outcome.QUOTA, 403: Outcome.UNAUTHORIZED, 429: Outcome.RATE_LIMITED}
 
+_MAX_TAG = 50  # characters
 _TAKEN = frozenset({"sent", "scheduled", "queued"})
 _GIVEN_UP = frozenset({"rejected", "invalid"})
 # Queued for these reasons means: taken, and not going to leave until somebody pays or mends the account.
@@ -74,6 +77,7 @@ class Mandrill(HttpProvider):
     hook_words = "the key of the webhook, shown beside it in Mandrill; needs MAILSVC_PUBLIC_URL"
     default_url = "https://mandrillapp.com"
     _API = "/api/1.0"
+    ability = Ability(size=25 * 1024 * 1024, images=True)
 
     def request(self, message: Message) -> Request:
         """The key stands in the body. Merging is off, so that `*|…|*` and `{{…}}` in a mail stay as they are."""
@@ -82,11 +86,12 @@ class Mandrill(HttpProvider):
             "message": {
                 "from_email": message.sender.address,
                 "from_name": message.sender.name,
-                "to": [_recipient(mailbox) for mailbox in message.to],
+                "to": [_recipient(role, mailbox) for role, mailbox in _roles(message)],
                 "subject": message.subject,
                 **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
-                "headers": {"Message-ID": message.message_id},
-                "metadata": {"mailsvc_id": message.id},
+                "headers": _headers(message),
+                "metadata": metadata(message),
+                **_labels_and_files(message),
                 "merge": False,
                 "preserve_recipients": True,  # the default depends on the account
             },
@@ -138,8 +143,33 @@ class Mandrill(HttpProvider):
         return Heard(tuple(report for report in (_report(event, hook) for event in events) if report))
 
 
-def _recipient(mailbox: Mailbox) -> dict[str, str]:
-    recipient = {"email": mailbox.address, "type": "to"}
+def _roles(message: Message) -> list[tuple[str, Mailbox]]:
+    roles = (("to", message.to), ("cc", message.cc), ("bcc", message.bcc))
+    return [(role, mailbox) for role, boxes in roles for mailbox in boxes]
+
+
+def _headers(message: Message) -> dict[str, str]:
+    answers = ", ".join(str(mailbox) for mailbox in message.reply_to)
+    return {"Message-ID": message.message_id, **({"Reply-To": answers} if answers else {}), **message.headers}
+
+
+def _labels_and_files(message: Message) -> dict[str, Any]:
+    """Tags of more than 50 characters are refused there, and those that begin with `_` are Mandrill's own."""
+    tags = [tag for tag in message.tags if len(tag) <= _MAX_TAG and not tag.startswith("_")]
+    found = {
+        "tags": tags,
+        "attachments": [_file(each, each.filename) for each in message.attachments if not each.content_id],
+        "images": [_file(each, each.content_id) for each in message.attachments if each.content_id],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _file(file: Attachment, name: str) -> dict[str, str]:
+    return {"type": file.content_type, "name": name, "content": file.base64}
+
+
+def _recipient(role: str, mailbox: Mailbox) -> dict[str, str]:
+    recipient = {"email": mailbox.address, "type": role}
     return {**recipient, "name": mailbox.name} if mailbox.name else recipient
 
 
@@ -154,9 +184,12 @@ def _is_fate(fate: object) -> bool:
 def _sum_up(fates: list[dict[str, Any]], message: Message) -> Result:
     """One result out of the fates of all recipients."""
     taken = [fate for fate in fates if fate["status"] in _TAKEN]
-    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.to}
+    spelling = {mailbox.address.lower(): mailbox.address for mailbox in message.everybody}
+    untold = _untold(fates, spelling)
     lost = {spelling.get(fate["email"].lower(), fate["email"]): fate for fate in fates if fate["status"] in _GIVEN_UP}
     if not taken:
+        if untold:
+            return Result(Outcome.UNANSWERED, f"undocumented answer without a fate for {len(untold)} of the recipients")
         outcomes = {_rejection(fate) for fate in lost.values()}
         outcome = next(outcome for outcome in _WEIGHT if outcome in outcomes)
         return Result(outcome, "; ".join(_describe(fate) for fate in fates))
@@ -165,8 +198,15 @@ def _sum_up(fates: list[dict[str, Any]], message: Message) -> Result:
         "; ".join(dict.fromkeys(_describe(fate) for fate in fates)),
         provider_message_id=next((fate["_id"] for fate in taken if isinstance(fate.get("_id"), str)), None),
         refused={address: _describe(fate) for address, fate in lost.items()},
+        untold=untold,
         stuck=any(fate.get("queued_reason") in _STUCK for fate in taken if fate["status"] == "queued"),
     )
+
+
+def _untold(fates: list[dict[str, Any]], spelling: Mapping[str, str]) -> tuple[str, ...]:
+    """The recipients for whom there is no fate. As many fates as recipients are theirs, however they are spelled."""
+    told = {fate["email"].lower() for fate in fates}
+    return tuple(address for lower, address in spelling.items() if lower not in told)[: len(spelling) - len(fates)]
 
 
 def _rejection(fate: dict[str, Any]) -> Outcome:

@@ -13,8 +13,11 @@ from typing import Any
 
 import orjson
 
+from ..ability import Ability, endings
+from ..address import Mailbox
 from ..hook import Heard, Hook, at_iso, check_secret, objects, our_id, part, secret_fault, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import metadata
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _OUTCOMES = {
@@ -35,6 +38,11 @@ _HINTS = {
 }
 # For a code that is not known. A 200 with a code is a refusal like any other.
 _STATUSES = {401: Outcome.UNAUTHORIZED, 403: Outcome.UNAUTHORIZED, 404: Outcome.DOWN, 429: Outcome.RATE_LIMITED}
+# The endings of files that it refuses.
+_UNLISTED = endings(
+    "vbs exe bin bat chm com cpl crt hlp hta inf ins isp jse lnk mdb pcd pif reg scr sct shs vbe vba wsf wsh wsl msc "
+    "msi msp mst"
+)
 _BAD_RECIPIENT = re.compile(r"(Invalid|Error\s+parsing)\s+'(To|Cc|Bcc)'", re.IGNORECASE)
 _INACTIVE = re.compile(r"inactive addresses:\s*(.*?)\.?\s*(?:Inactive recipients|\Z)", re.IGNORECASE | re.DOTALL)
 
@@ -51,6 +59,7 @@ class Postmark(HttpProvider):
     can = Can.REPORT
     hook_words = "a password of your own; Postmark signs nothing"
     default_url = "https://api.postmarkapp.com"
+    ability = Ability(recipients=50, size=10 * 1024 * 1024, text=5 * 1024 * 1024, unlisted=_UNLISTED)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -64,14 +73,20 @@ class Postmark(HttpProvider):
         """One request for all recipients. Without X-PM-KeepID the Message-ID would be replaced."""
         body = {
             "From": str(message.sender),
-            "To": ", ".join(str(mailbox) for mailbox in message.to),
+            "To": _line(message.to),
+            **({"Cc": _line(message.cc)} if message.cc else {}),
+            **({"Bcc": _line(message.bcc)} if message.bcc else {}),
+            **({"ReplyTo": _line(message.reply_to)} if message.reply_to else {}),
             "Subject": message.subject,
             **{kind: value for kind, value in (("TextBody", message.text), ("HtmlBody", message.html)) if value},
             "Headers": [
                 {"Name": "Message-ID", "Value": message.message_id},
                 {"Name": "X-PM-KeepID", "Value": "true"},
+                *[{"Name": name, "Value": value} for name, value in message.headers.items()],
             ],
-            "Metadata": {"mailsvc_id": message.id},
+            **({"Tag": message.tags[0]} if message.tags else {}),
+            "Metadata": metadata(message, count=10, name=20, value=80),
+            **({"Attachments": [_file(each) for each in message.attachments]} if message.attachments else {}),
             "MessageStream": "outbound",
         }
         return HttpRequest(f"{self.url}/email", self._headers, orjson.dumps(body))
@@ -109,7 +124,7 @@ class Postmark(HttpProvider):
         code, words = error["ErrorCode"], error["Message"]
         unknown = Outcome.DOWN if response.status >= 500 else Outcome.REFUSED
         outcome = _OUTCOMES.get(code, _STATUSES.get(response.status, unknown))
-        if code == 300 and len(message.to) == 1 and _BAD_RECIPIENT.match(words):
+        if code == 300 and len(message.everybody) == 1 and _BAD_RECIPIENT.match(words):
             outcome = Outcome.RECIPIENT_REFUSED  # of several, nobody says which: the others get a chance elsewhere
         detail = describe(response.status, f"{code}: {_without_recipients(words, message)}") + _HINTS.get(code, "")
         if outcome is Outcome.RATE_LIMITED:
@@ -130,6 +145,15 @@ class Postmark(HttpProvider):
         return Heard(tuple(report for report in reports if report))
 
 
+def _line(boxes: tuple[Mailbox, ...]) -> str:
+    return ", ".join(str(mailbox) for mailbox in boxes)
+
+
+def _file(file: Attachment) -> dict[str, str]:
+    found = {"Name": file.filename, "Content": file.base64, "ContentType": file.content_type}
+    return {**found, "ContentID": f"cid:{file.content_id}"} if file.content_id else found
+
+
 def _is_error(document: object) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get("Message"), str):
         return False
@@ -141,12 +165,12 @@ def _inactive(words: str, message: Message) -> list[str]:
     """The recipients that a sentence names as left out; Postmark writes them in lower case."""
     found = _INACTIVE.search(words)
     named = {address.strip().lower() for address in found[1].split(",")} if found else set()
-    return [mailbox.address for mailbox in message.to if mailbox.address.lower() in named]
+    return [mailbox.address for mailbox in message.everybody if mailbox.address.lower() in named]
 
 
 def _without_recipients(words: str, message: Message) -> str:
     """The words without the addresses that the mail goes to."""
-    for mailbox in message.to:
+    for mailbox in message.everybody:
         words = re.sub(re.escape(mailbox.address), "…", words, flags=re.IGNORECASE)
     return words
 

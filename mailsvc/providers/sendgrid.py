@@ -13,10 +13,12 @@ from typing import Any
 
 import orjson
 
+from ..ability import Ability
 from ..address import Mailbox
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_fresh, objects, our_id, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import metadata
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import (
     Can,
     HttpProvider,
@@ -30,6 +32,7 @@ from .base import (
     retry_after,
 )
 
+_MAX_ARGUMENTS = 10_000  # bytes of custom_args; metadata beyond them is left out
 _UNVERIFIED = re.compile(r"sender identity|from address", re.IGNORECASE)
 
 
@@ -45,6 +48,7 @@ class SendGrid(HttpProvider):
     can = Can.REPORT
     hook_words = "the verification key of its signed event webhook"
     default_url = "https://api.sendgrid.com"
+    ability = Ability(recipients=1000, size=30 * 1024 * 1024)
     accepts_without_body = frozenset({202})
 
     def __init__(self, settings: Settings) -> None:
@@ -64,15 +68,22 @@ class SendGrid(HttpProvider):
         helpers = self._helpers
         mail = helpers.Mail(
             from_email=helpers.From(*_address(message.sender)),
-            to_emails=[helpers.To(*_address(mailbox)) for mailbox in message.to],
+            to_emails=[
+                *[helpers.To(*_address(mailbox)) for mailbox in message.to],
+                *[helpers.Cc(*_address(mailbox)) for mailbox in message.cc],
+                *[helpers.Bcc(*_address(mailbox)) for mailbox in message.bcc],
+            ],
             subject=message.subject,
         )
         # Our own id comes back in every report. Only at the personalization: the API refuses at the top level what
         # its specification asks for there.
-        mail.add_custom_arg(helpers.CustomArg("mailsvc_id", message.id, p=0))
-        mail.add_header(helpers.Header("Message-ID", message.message_id))
-        # Not by the package, which refuses a text that begins like an API key, as a mail about keys may.
-        payload = {**mail.get(), "content": _content(message)}
+        for key, value in metadata(message, size=_MAX_ARGUMENTS).items():
+            mail.add_custom_arg(helpers.CustomArg(key, value, p=0))
+        for name, value in (("Message-ID", message.message_id), *message.headers.items()):
+            mail.add_header(helpers.Header(name, value))
+        # Not by the package: it refuses a text that begins like an API key, as a mail about keys may, turns the order
+        # of tags, and makes one more copy of every file.
+        payload = {**mail.get(), "content": _content(message), **_reply_to(message), **_tags_and_files(message)}
         return HttpRequest(f"{self.url}/v3/mail/send", self._headers, orjson.dumps(payload))
 
     def accepted(self, response: Response, message: Message) -> Result:
@@ -118,6 +129,31 @@ class SendGrid(HttpProvider):
 
 def _address(mailbox: Mailbox) -> tuple[str, str | None]:
     return mailbox.address, mailbox.name or None
+
+
+def _person(mailbox: Mailbox) -> dict[str, str]:
+    return {"email": mailbox.address, "name": mailbox.name} if mailbox.name else {"email": mailbox.address}
+
+
+def _reply_to(message: Message) -> dict[str, Any]:
+    """One address, or a list of several: the API refuses both at once."""
+    people = [_person(mailbox) for mailbox in message.reply_to]
+    if len(people) > 1:
+        return {"reply_to_list": people}
+    return {"reply_to": people[0]} if people else {}
+
+
+def _tags_and_files(message: Message) -> dict[str, Any]:
+    files = [_file(each) for each in message.attachments]
+    found = {"categories": list(message.tags), "attachments": files}
+    return {name: value for name, value in found.items() if value}
+
+
+def _file(file: Attachment) -> dict[str, str]:
+    found = {"content": file.base64, "type": file.content_type, "filename": file.filename}
+    if not file.content_id:
+        return {**found, "disposition": "attachment"}
+    return {**found, "disposition": "inline", "content_id": file.content_id}
 
 
 def _content(message: Message) -> list[dict[str, str]]:

@@ -8,16 +8,20 @@ its own Message-ID in place of ours.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from .. import sns
+from ..ability import EXECUTABLE, Ability
 from ..address import Mailbox, encoded_words
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_iso, our_id, part, read_json, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import plain_pairs
+from ..mime import build
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from ..sigv4 import Signer
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
@@ -46,6 +50,8 @@ _OUTCOMES = {
 }
 # For a type that is not known.
 _STATUSES = {403: Outcome.UNAUTHORIZED, 404: Outcome.DOWN, 405: Outcome.DOWN, 429: Outcome.RATE_LIMITED}
+_MAX_HEADERS, _MAX_TYPE = 15, 78
+_HEADER_VALUE = re.compile(r"[ -~]{1,995}")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
 _CLOCK = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
@@ -65,6 +71,7 @@ class Ses(HttpProvider):
     can = Can.REPORT
     hook_words = "the ARN of the SNS topic that SES publishes its events to"
     default_url = "https://email.{region}.amazonaws.com"
+    ability = Ability(recipients=50, size=40 * 1024 * 1024, unlisted=EXECUTABLE)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -90,18 +97,15 @@ class Ses(HttpProvider):
         return tuple(value for name, value in self.settings.values.items() if name != "SES_REGION")
 
     def request(self, message: Message) -> HttpRequest:
-        """One request for all recipients. The tag comes back in every event."""
-        parts = (("Text", message.text), ("Html", message.html))
+        """One request for all recipients. Tags come back in every event."""
+        roles = (("ToAddresses", message.to), ("CcAddresses", message.cc), ("BccAddresses", message.bcc))
+        simple = _is_simple(message)
         body = {
             "FromEmailAddress": _mailbox(message.sender),
-            "Destination": {"ToAddresses": [_mailbox(mailbox) for mailbox in message.to]},
-            "Content": {
-                "Simple": {
-                    "Subject": _content(message.subject),
-                    "Body": {kind: _content(value) for kind, value in parts if value},
-                }
-            },
-            "EmailTags": [{"Name": "mailsvc_id", "Value": message.id}],
+            "Destination": {role: _mailboxes(boxes) for role, boxes in roles if boxes},
+            **({"ReplyToAddresses": _mailboxes(message.reply_to)} if message.reply_to and simple else {}),
+            "Content": _simple(message) if simple else {"Raw": {"Data": b64encode(build(message)).decode()}},
+            "EmailTags": [{"Name": name, "Value": value} for name, value in plain_pairs(message).items()],
         }
         url = f"{self.url}/v2/email/outbound-emails"
         return HttpRequest(url, {"Content-Type": "application/json"}, orjson.dumps(body), sign=self._sign)
@@ -171,6 +175,40 @@ def _mailbox(mailbox: Mailbox) -> str:
     if mailbox.name.isascii() and "=?" not in mailbox.name:
         return str(mailbox)
     return f"{encoded_words(mailbox.name)} <{mailbox.address}>"
+
+
+def _mailboxes(boxes: tuple[Mailbox, ...]) -> list[str]:
+    return [_mailbox(mailbox) for mailbox in boxes]
+
+
+def _is_simple(message: Message) -> bool:
+    """Whether SES can put the mail together; one that has more in its headers, or stranger files, goes as bytes."""
+    headers = all(_HEADER_VALUE.fullmatch(value) for value in message.headers.values())
+    files = all(len(each.content_type) <= _MAX_TYPE for each in message.attachments)
+    return len(message.headers) <= _MAX_HEADERS and headers and files
+
+
+def _simple(message: Message) -> dict[str, Any]:
+    parts = (("Text", message.text), ("Html", message.html))
+    simple = {
+        "Subject": _content(message.subject),
+        "Body": {kind: _content(value) for kind, value in parts if value},
+        "Headers": [{"Name": name, "Value": value} for name, value in message.headers.items()],
+        "Attachments": [_file(each) for each in message.attachments],
+    }
+    return {"Simple": {name: value for name, value in simple.items() if value}}
+
+
+def _file(file: Attachment) -> dict[str, str]:
+    found = {
+        "RawContent": file.base64,
+        "FileName": file.filename,
+        "ContentType": file.content_type,
+        "ContentTransferEncoding": "BASE64",  # the default is 7 bits
+    }
+    if not file.content_id:
+        return {**found, "ContentDisposition": "ATTACHMENT"}
+    return {**found, "ContentDisposition": "INLINE", "ContentId": file.content_id}
 
 
 def _content(text: str) -> dict[str, str]:

@@ -1,33 +1,23 @@
 """Any mail server that takes mail by SMTP submission (RFC 6409), named by one URL.
 
 `smtps` is TLS from the first byte; `smtp` is STARTTLS, required, except on the loopback interface, where it is plain.
-The message is built by the standard library; its unstructured and address headers are not, because its header classes
-read an encoded word such as `=?utf-8?q?=0A?=` in a value and send on what it stands for.
+Tags and metadata stay here: a mail server has no place for them but the mail itself, where everybody would read them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
-import uuid
 from base64 import b64encode
-from datetime import UTC, datetime
-from email.header import Header
-from email.message import EmailMessage
-from email.policy import SMTP, Policy
-from email.utils import format_datetime
-from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ..address import Mailbox
+from ..ability import Ability
+from ..mime import build
 from ..model import Message, Outcome
 from .base import RATE_PAUSE, Answer, Provider, Request, Result, Settings, SmtpReply, SmtpRequest, one_line
 
 _PORTS = {"smtp": 587, "smtps": 465}
-_POLICY = SMTP.clone(cte_type="7bit")  # a server need not know 8BITMIME
 _SHAPE = "must look like smtp://user:password@host:port, with / ? # @ in user and password as %2F %3F %23 %40"
-_LONGEST_LINE = 900  # characters of a header value; 998 octets is the limit of a line
 
 _QUEUED_AS = re.compile(r"queued as ([\w.<>@-]+)|^(?:2\.\d\.\d )?Ok:? ([\w.-]{12,})", re.IGNORECASE)
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
@@ -44,6 +34,7 @@ class Smtp(Provider):
     rank = 100
     env = ("SMTP_URL",)
     example = {"SMTP_URL": "smtp://user:password@smtp.example.com:587"}  # noqa: RUF012 - a ClassVar of the base
+    ability = Ability()  # what a server takes, it alone knows; how large a mail may be, it says itself
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -69,7 +60,7 @@ class Smtp(Provider):
         return (*super().secrets(), self._encoded_password, password, *wire)
 
     def request(self, message: Message) -> Request:
-        """One transaction for all recipients."""
+        """One transaction for all recipients; those of `bcc` stand in the envelope alone."""
         return SmtpRequest(
             host=self._host,
             port=self._port,
@@ -77,8 +68,8 @@ class Smtp(Provider):
             username=self._username,
             password=self._password,
             sender=message.sender.address,
-            recipients=tuple(dict.fromkeys(mailbox.address for mailbox in message.to)),
-            data=_build(message),
+            recipients=tuple(dict.fromkeys(mailbox.address for mailbox in message.everybody)),
+            data=build(message),
         )
 
     def judge(self, answer: Answer, message: Message) -> Result:
@@ -87,8 +78,10 @@ class Smtp(Provider):
         if answer.stage == "done":
             return _accepted(answer)
         outcome = _outcome(answer)
-        wait = RATE_PAUSE if outcome is Outcome.RATE_LIMITED else None
-        return Result(outcome, f"{_AT[answer.stage]}: {_words(answer.code, answer.text)}", retry_after=wait)
+        soft = outcome is Outcome.RATE_LIMITED and answer.stage == "rcpt" and not _is_about_server(answer)
+        wait = RATE_PAUSE if outcome is Outcome.RATE_LIMITED and not soft else None
+        words = f"{_AT[answer.stage]}: {_words(answer.code, answer.text)}"
+        return Result(outcome, words, retry_after=wait, soft=soft)
 
 
 _AT = {
@@ -146,6 +139,11 @@ def _recipient_outcome(reply: SmtpReply) -> Outcome:
     return Outcome.RECIPIENT_REFUSED
 
 
+def _is_about_server(reply: SmtpReply) -> bool:
+    """Whether it is the server that has to be left alone, and not a recipient: greylisted, or with a full mailbox."""
+    return any(code == 421 or _enhanced(text).startswith("4.3.") for code, text in reply.refused.values())
+
+
 def _enhanced(text: str) -> str:
     """The enhanced status code (RFC 3463) at the beginning of a reply's text; empty if there is none."""
     found = _ENHANCED.match(text)
@@ -185,57 +183,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Line(str):
-    """A header value that is encoded already. The policy stores it as it is and has it fold itself."""
-
-    __slots__ = ("name",)
-    name: str
-
-    def __new__(cls, name: str, value: str) -> Self:
-        line = super().__new__(cls, value)
-        line.name = name
-        return line
-
-    def fold(self, *, policy: Policy) -> str:
-        return f"{self.name}: {self}{policy.linesep}"
-
-
-def _build(message: Message) -> bytes:
-    """The message as bytes, the same for the same message: date, boundary and Message-ID come from the mail's id."""
-    mail = EmailMessage(policy=_POLICY)
-    for name, value in (
-        ("From", _mailbox("From", message.sender)),
-        ("To", ",\r\n ".join(_mailbox("To", mailbox) for mailbox in message.to)),
-        ("Subject", _text("Subject", message.subject)),
-        ("Date", format_datetime(_created_at(message.id))),
-        ("Message-ID", message.message_id),
-    ):
-        mail[name] = _Line(name, value)
-    if message.text:
-        mail.set_content(message.text)
-        if message.html:
-            mail.add_alternative(message.html, subtype="html")
-            mail.set_boundary("=_" + hashlib.sha256(message.id.encode()).hexdigest()[:32])
-    else:
-        mail.set_content(message.html or "", subtype="html")
-    return mail.as_bytes()
-
-
-def _created_at(identifier: str) -> datetime:
-    """When the mail was accepted: its id is a UUIDv7, which begins with the time in milliseconds."""
-    return datetime.fromtimestamp((uuid.UUID(identifier).int >> 80) / 1000, UTC)
-
-
-def _text(header: str, text: str) -> str:
-    """A one-line text as it may stand in a header. What looks like an encoded word is encoded, to be read as it is."""
-    if text.isascii() and "=?" not in text and text == text.strip() and len(text) <= _LONGEST_LINE:
-        return text
-    return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
-
-
-def _mailbox(header: str, mailbox: Mailbox) -> str:
-    if mailbox.name.isascii() and "=?" not in mailbox.name:
-        return str(mailbox)
-    return f"{_text(header, mailbox.name)} <{mailbox.address}>"

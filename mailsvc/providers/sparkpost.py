@@ -11,11 +11,17 @@ from typing import Any
 
 import orjson
 
+from ..ability import Ability
+from ..address import Mailbox
 from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
-from ..model import Message, Outcome, Report, ReportType
+from ..label import metadata
+from ..model import Attachment, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _PAUSE = 5.0  # seconds; no header is documented, and 1 to 5 s are recommended
+_MAX_METADATA = 10 * 1024  # bytes; what is beyond them is left out
+_MAX_CAMPAIGN = 64  # bytes
+_BARRED = frozenset({"list-unsubscribe", "list-unsubscribe-post"})  # ignored in silence
 _UNVERIFIED = "7001"
 _OVER_THE_LIMIT = frozenset({"2101", "2102", "2103", "2104"})
 _STATUSES = {
@@ -38,6 +44,7 @@ class SparkPost(HttpProvider):
     can = Can.REPORT
     hook_words = "a password of your own; SparkPost signs nothing"
     default_url = "https://api.sparkpost.com"
+    ability = Ability(size=20 * 1024 * 1024, images=True, barred=_BARRED)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -50,20 +57,30 @@ class SparkPost(HttpProvider):
     def request(self, message: Message) -> HttpRequest:
         """One transmission, in which all recipients see each other. `transactional` mail ignores unsubscriptions."""
         literal = _Literals()
-        to = literal.say("to", ", ".join(str(mailbox) for mailbox in message.to))
+        to = literal.say("to", _line(message.to))
         sender = {"email": message.sender.address}
         if message.sender.name:
             sender["name"] = literal.say("sender", message.sender.name)
-        body = {
+        body: dict[str, Any] = {
             "options": {"transactional": True, "perform_substitutions": False},
-            "recipients": [{"address": {"email": mailbox.address, "header_to": to}} for mailbox in message.to],
+            "recipients": [{"address": {"email": mailbox.address, "header_to": to}} for mailbox in message.everybody],
             "content": {
                 "from": sender,
                 "subject": literal.say("subject", message.subject),
                 **{kind: value for kind, value in (("text", message.text), ("html", message.html)) if value},
-                "headers": {"Message-ID": message.message_id},
+                **({"reply_to": literal.say("reply_to", _line(message.reply_to))} if message.reply_to else {}),
+                "headers": {
+                    "Message-ID": message.message_id,
+                    **({"Cc": literal.say("cc", _line(message.cc))} if message.cc else {}),
+                    **{
+                        name: literal.say(f"header_{n}", value)
+                        for n, (name, value) in enumerate(message.headers.items())
+                    },
+                },
+                **_files(message),
             },
-            "metadata": {"mailsvc_id": message.id},
+            **_campaign(message.tags),
+            "metadata": metadata(message, size=_MAX_METADATA),
             **({"substitution_data": literal.values} if literal.values else {}),
         }
         return HttpRequest(f"{self.url}/api/v1/transmissions", self._headers, orjson.dumps(body))
@@ -127,6 +144,36 @@ class SparkPost(HttpProvider):
         check_secret(hook, key)
         events = (event for each in objects(hook.json()) for event in part(each, "msys").values())
         return Heard(tuple(report for report in (_report(event, hook) for event in events) if report))
+
+
+def _headers(message: Message, literal: _Literals) -> dict[str, str]:
+    """To, and only it, is made by SparkPost; Cc is what all see of who gets a copy."""
+    copies = {"Cc": literal.say("cc", _line(message.cc))} if message.cc else {}
+    named = enumerate(message.headers.items(), 1)
+    others = {name: literal.say(f"header_{n}", value) for n, (name, value) in named}
+    return {"Message-ID": message.message_id, **copies, **others}
+
+
+def _line(boxes: tuple[Mailbox, ...]) -> str:
+    return ", ".join(str(mailbox) for mailbox in boxes)
+
+
+def _campaign(tags: tuple[str, ...]) -> dict[str, str]:
+    """The first tag that is short enough: SparkPost has one place for all of them."""
+    short = [tag for tag in tags if len(tag.encode()) <= _MAX_CAMPAIGN]
+    return {"campaign_id": short[0]} if short else {}
+
+
+def _files(message: Message) -> dict[str, Any]:
+    found = {
+        "attachments": [_file(each, each.filename) for each in message.attachments if not each.content_id],
+        "inline_images": [_file(each, each.content_id) for each in message.attachments if each.content_id],
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def _file(file: Attachment, name: str) -> dict[str, str]:
+    return {"name": name, "type": file.content_type, "data": file.base64}
 
 
 class _Literals:

@@ -40,6 +40,8 @@ class Case:
     retry_after: float | None = None
     provider_message_id: str | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    soft: bool = False
+    untold: tuple[str, ...] = ()
     stuck: bool = False
     words: str = ""
 
@@ -61,6 +63,7 @@ def check(name: str, case: Case) -> None:
     assert (result.outcome, result.retry_after, result.stuck) == (case.outcome, case.retry_after, case.stuck)
     assert result.provider_message_id == case.provider_message_id
     assert dict(result.refused) == dict(case.refused)
+    assert (result.soft, result.untold) == (case.soft, case.untold)
     assert result.http_status == (case.answer.status if isinstance(case.answer, Response) else None)
     assert case.words in result.detail
     assert result.detail

@@ -20,6 +20,11 @@ def fate(status: str, email: str = ANN, **fields: Any) -> dict[str, Any]:
 
 
 def fates(*found: dict[str, Any]) -> Response:
+    """The fates of both recipients; one alone befalls both."""
+    return only(*found, *[each | {"email": BOB} for each in found if len(found) == 1])
+
+
+def only(*found: dict[str, Any]) -> Response:
     return Response(200, {"content-type": "application/json"}, orjson.dumps(found), AT)
 
 
@@ -45,6 +50,7 @@ STUCK = (
     "sending-suspended",
     "account-suspended",
 )
+ACCEPTED = Outcome.ACCEPTED
 RECIPIENT = ("hard-bounce", "soft-bounce", "spam", "unsub", "custom", "invalid", "rule")
 CASES = [
     # Fates.
@@ -88,6 +94,10 @@ CASES = [
     Case("both bounced", fates(rejected("hard-bounce"), rejected("spam", BOB)), Outcome.RECIPIENT_REFUSED),
     Case("bounced, and unsigned", fates(rejected("spam"), rejected("unsigned", BOB)), Outcome.SENDER_REFUSED),
     Case("bounced, and out of tests", fates(rejected("spam"), rejected("test-mode-limit", BOB)), Outcome.QUOTA),
+    # A recipient without a fate.
+    Case("one sent, one untold", only(fate("sent", _id="a1")), Outcome.ACCEPTED, None, "a1", untold=(BOB,)),
+    Case("one rejected, one untold", only(rejected("spam")), Outcome.UNANSWERED, words="without a fate for 1"),
+    Case("as many fates as recipients, one of another name", fates(fate("sent"), fate("sent", "x@y.test")), ACCEPTED),
     # What a 200 must not be.
     *[
         Case(f"200, {name}", Response(200, {}, body, AT), Outcome.UNANSWERED)

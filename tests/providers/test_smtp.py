@@ -81,8 +81,11 @@ CASES = [
     Case("RCPT 550, both", all_refused((550, "5.1.1 unknown"), (553, "5.1.3 bad")), Outcome.RECIPIENT_REFUSED),
     Case("RCPT 552, mailbox full", all_refused((552, "5.2.2 mailbox over quota")), Outcome.RECIPIENT_REFUSED),
     Case("RCPT 552, size", all_refused((552, "5.3.4 too big")), Outcome.REFUSED),
-    Case("RCPT 450", all_refused((450, "4.2.0 greylisted")), Outcome.RATE_LIMITED, 10),
-    Case("RCPT 550 and 450", all_refused((550, "5.1.1 unknown"), (450, "4.2.0 later")), Outcome.RATE_LIMITED, 10),
+    Case("RCPT 450", all_refused((450, "4.2.0 greylisted")), Outcome.RATE_LIMITED, soft=True),
+    Case("RCPT 452, full mailbox", all_refused((452, "4.2.2 over quota")), Outcome.RATE_LIMITED, soft=True),
+    Case("RCPT 550, 450", all_refused((550, "5.1.1 unknown"), (450, "4.2.0 later")), Outcome.RATE_LIMITED, soft=True),
+    Case("RCPT 421", all_refused((421, "4.7.0 too much")), Outcome.RATE_LIMITED, 10),
+    Case("RCPT 452, full server", all_refused((452, "4.3.1 insufficient storage")), Outcome.RATE_LIMITED, 10),
     Case("RCPT 554, policy", all_refused((554, "5.7.1 listed at a block list")), Outcome.REFUSED),
     Case("RCPT 554, no relaying", all_refused((554, "5.7.1 Relay access denied")), Outcome.UNAUTHORIZED),
     Case(

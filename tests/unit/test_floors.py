@@ -24,6 +24,8 @@ FLOORS = [
         "selector",
         "standing",
         "backoff",
+        "label",
+        "mime",
         "render",
         "batcher",
         "submission",

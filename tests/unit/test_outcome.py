@@ -28,6 +28,7 @@ def mail(policy: OnUncertain = OnUncertain.RESEND) -> Mail:
         (Result(Outcome.QUOTA, retry_after=60.0), (Verdict.RATE_LIMITED, 60.0)),
         (Result(Outcome.RATE_LIMITED), (Verdict.RATE_LIMITED, None)),
         (Result(Outcome.RATE_LIMITED, retry_after=7.0), (Verdict.RATE_LIMITED, 7.0)),
+        (Result(Outcome.RATE_LIMITED, soft=True), (Verdict.CANCELLED, None)),
         (Result(Outcome.DOWN, http_status=503), (Verdict.SERVER_ERROR, None)),
         (Result(Outcome.DOWN), (Verdict.UNREACHABLE, None)),
         (Result(Outcome.UNANSWERED), (Verdict.UNANSWERED, None)),
@@ -93,3 +94,13 @@ def test_doubt_waits_or_holds_as_the_mail_says(outcome: Outcome, policy: OnUncer
 
     assert (stands.status, stands.due_in) == (Status.UNCERTAIN, due_in)
     assert [event.type for event in stands.events] == ["uncertain"]
+
+
+def test_a_recipient_of_whom_nothing_was_said_is_uncertain_by_itself() -> None:
+    result = Result(Outcome.ACCEPTED, refused={"a@b.co": "gone"}, untold=("c@d.co",))
+    stands = standing(mail(), "mandrill", result, 0, 0.0, 60.0)
+
+    assert stands.status is Status.SENT
+    assert stands.recipients == {"a@b.co": Status.REJECTED, "c@d.co": Status.UNCERTAIN}
+    told = [(event.type, event.recipient) for event in stands.events]
+    assert told == [("rejected", "a@b.co"), ("uncertain", "c@d.co")]
