@@ -64,6 +64,10 @@ class Reports:
         if not provider.settings.hook_key:
             raise NotFound(f"reports of {name} are not taken: {name.upper()}_WEBHOOK_KEY is not set")
         url = f"{self._public_url}/hooks/{name}" if self._public_url else None
+        if url is None and provider.hook_url_signed:
+            raise NotFound(
+                f"reports of {name} are not taken: MAILSVC_PUBLIC_URL is not set, which its signatures are about"
+            )
         heard = await self._hear(provider, Hook(headers, body, time.time(), url))
         if heard.visit:
             await self._get(heard.visit)

@@ -28,8 +28,6 @@ class Webhook:
     @property
     def todo(self) -> str:
         """What to do about what is missing."""
-        if self.key not in self.missing:
-            return f"set {PUBLIC_URL}"
         return f"set {' and '.join(self.missing)}: `mailsvc providers hooks` says to what"
 
 
@@ -39,8 +37,10 @@ def webhooks(config: Config) -> list[Webhook]:
     for name, settings in config.providers.items():
         if name in kinds and Can.REPORT in kinds[name].can:
             key = f"{name.upper()}_WEBHOOK_KEY"
-            given = ((PUBLIC_URL, config.public_url), (key, settings.hook_key))
-            missing = tuple(variable for variable, value in given if not value)
+            needed = {key: settings.hook_key}
+            if kinds[name].hook_url_signed:
+                needed[PUBLIC_URL] = config.public_url
+            missing = tuple(variable for variable, value in needed.items() if not value)
             url = f"{config.public_url or 'https://…'}/hooks/{name}"
             found.append(Webhook(name, url, key, kinds[name].hook_words, missing))
     return found

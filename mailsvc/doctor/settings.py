@@ -48,7 +48,7 @@ def _fault(fault: str) -> Finding:
 def _production(config: Config) -> list[Finding]:
     found = [warn("production", what.rstrip("."), fix) for what, fix in gaps(config)]
     mute = [hook for hook in webhooks(config) if hook.missing]
-    found += [warn(hook.missing[-1], f"{hook.provider} cannot tell what becomes of mails", hook.todo) for hook in mute]
+    found += [warn(hook.missing[0], f"{hook.provider} cannot tell what becomes of mails", hook.todo) for hook in mute]
     domain = config.sender.domain
     if config.live and f".{domain}".endswith(NOBODYS):
         found.append(warn("MAILSVC_FROM", f"nobody can send from {domain}", "set it to an address of yours"))

@@ -168,7 +168,8 @@ class Provider(ABC):
     a pattern of those whose form is known, and the form in words. `default_url` is None for one without a URL setting.
     `ability` says what it can carry: a mail that is beyond it goes to another provider.
     `key_life` is for how many seconds one that can DEDUPE remembers an idempotency key, at the least.
-    `hook_words`: of one that can REPORT, what its webhook key is and where to find it.
+    `hook_words`: of one that can REPORT, what its webhook key is and where to find it;
+    `hook_url_signed`: its signatures are about the URL, too.
     """
 
     name: ClassVar[str]
@@ -182,6 +183,7 @@ class Provider(ABC):
     default_url: ClassVar[str | None] = None
     key_life: ClassVar[float] = 0.0
     hook_words: ClassVar[str] = ""
+    hook_url_signed: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

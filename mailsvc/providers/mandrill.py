@@ -74,6 +74,7 @@ class Mandrill(HttpProvider):
         "MANDRILL_API_KEY": (r"(md-)?[\w-]{22}", "md- and 22 characters, or 22 characters if it is old")
     }
     can = Can.REPORT
+    hook_url_signed = True
     hook_words = "the key of the webhook, shown beside it in Mandrill; needs MAILSVC_PUBLIC_URL"
     default_url = "https://mandrillapp.com"
     _API = "/api/1.0"

@@ -15,7 +15,7 @@ STATUSES: dict[Status, tuple[str, str]] = {
     Status.SENDING: ("busy", "a provider is being asked"),
     Status.UNCERTAIN: ("warn", "a provider may or may not have it"),
     Status.SENT: ("good", "a provider has accepted it"),
-    Status.DELAYED: ("warn", "the provider still tries to deliver it"),
+    Status.DELAYED: ("warn", "not delivered yet, for a reason that may pass"),
     Status.DELIVERED: ("good", "the recipient's server has it"),
     Status.REJECTED: ("bad", "the provider refused the recipient"),
     Status.BOUNCED: ("bad", "it came back"),

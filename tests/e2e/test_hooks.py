@@ -199,6 +199,7 @@ async def test_the_command_line_says_where_reports_go_and_the_doctor_what_is_mis
     code, out, _ = await run(tmp_path, "providers", "hooks", **ready)
     _, as_json, _ = await run(tmp_path, "providers", "hooks", "--json", **ready)
     _, lacking, _ = await run(tmp_path, "providers", "hooks", **bare)
+    _, unnamed, _ = await run(tmp_path, "doctor", "--offline", **settings(None, "mandrill", MAILSVC_PUBLIC_URL=""))
     _, nobody, _ = await run(tmp_path, "providers", "hooks")
     _, doctor, _ = await run(tmp_path, "doctor", "--offline", **bare)
     _, well, _ = await run(tmp_path, "doctor", "--offline", **ready)
@@ -214,4 +215,5 @@ async def test_the_command_line_says_where_reports_go_and_the_doctor_what_is_mis
     assert nobody.strip() == "No provider is configured that sends reports."
     assert "sendgrid cannot tell what becomes of mails" in doctor
     assert "cannot tell" not in well
+    assert "mandrill cannot tell what becomes of mails -> set MAILSVC_PUBLIC_URL" in unnamed
     assert (wrong, "SENDGRID_WEBHOOK_KEY must be" in fault, "nonsense" in fault) == (78, True, False)

@@ -144,3 +144,10 @@ async def test_what_was_taken_in_is_worked_off_in_the_background_and_the_end_wai
         await reports.stop()
 
         assert item.data == {"status": "delivered"}
+
+
+async def test_without_a_public_name_no_signature_can_be_about_it(tmp_path: Path) -> None:
+    async with reporting(tmp_path, "mandrill") as (reports, _, _web):
+        reports._public_url = None
+        with pytest.raises(NotFound, match="MAILSVC_PUBLIC_URL"):
+            await take(reports, "mandrill", hooks.request("mandrill", "delivered"))
