@@ -22,7 +22,7 @@ LARGE = 32 * 1024  # characters; above it, rendering takes milliseconds and belo
 _EXTENSIONS = comrak.ExtensionOptions()
 _EXTENSIONS.table = _EXTENSIONS.autolink = _EXTENSIONS.strikethrough = True
 # What may begin a line inside of quotes and lists: their markers, of which each level takes one of its own.
-_LINE_START = re.compile(rb"^[ \t>*+\-0-9.)]+", re.MULTILINE)
+_LINE_START = re.compile(rb"\n[ \t>*+\-0-9.)]+")
 _TABLE_AND_MORE = 8  # levels that no marker announces: a table's, a paragraph's, a link's
 _TAG = re.compile(r"<(/?)(?!(?:br|hr|img|input)\b)[a-z]")
 
@@ -94,8 +94,10 @@ def _plainly_harmless(content: str) -> bool:
     """
     if len(content) > LARGE // 2:
         return False
-    source = content.encode()
-    markers: int = sum(len(start) - start.count(b" ") for start in _LINE_START.findall(source))
+    source = b"\n" + content.encode()
+    if b"\r" in source:
+        source = source.replace(b"\r", b"\n")  # which ends a line, too
+    markers: int = sum(len(start) - 1 - start.count(b" ") for start in _LINE_START.findall(source))
     delimiters = source.count(b"*") + source.count(b"_") + source.count(b"~")
     return 2 * markers + delimiters // 2 + source.count(b"[") + _TABLE_AND_MORE < MAX_NESTING
 

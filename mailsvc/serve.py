@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 import signal
@@ -57,6 +58,7 @@ async def serve(
             log.info("stopped", before="it had begun")
             return OK
         server = make_server(service)
+        gc.freeze()  # what is there now stays to the end: looking for garbage in it would hold up requests
         found = sockets or _open(own, config)
         server.add_sockets(found)
         port = found[0].getsockname()[1]

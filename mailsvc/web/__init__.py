@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado.web import Application
-
 from ..service import Service
 from . import rehearsal
 from .assets import Static, check_folders
-from .base import DISCARD, Handler
+from .base import Handler
 from .callback_page import CallbackPage, CallbacksPage
 from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
 from .email import Mails, OneMail
@@ -17,6 +15,7 @@ from .erase import Erase
 from .events import Events
 from .frame import MailHtml, Preview
 from .hooks import Hooks
+from .intake import DISCARD, App
 from .keys import Keys, OneKey
 from .login import Login, Logout
 from .openapi import describe
@@ -97,7 +96,7 @@ PAGES: list[tuple[str, type[Handler]]] = [
 ]
 
 
-def make_app(service: Service) -> Application:
+def make_app(service: Service) -> App:
     """The application. Requests are not logged one by one: mails, attempts and errors are.
 
     Raises ConfigError where the files of the page are missing.
@@ -105,7 +104,8 @@ def make_app(service: Service) -> Application:
     check_folders()
     parts = {"service": service}
     routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES + PAGES]
-    return Application(
+    return App(
+        service,
         routes,
         default_handler_class=NoSuchPage,
         default_handler_args=parts,
@@ -116,15 +116,13 @@ def make_app(service: Service) -> Application:
 
 def make_server(service: Service) -> Server:
     """The server, not yet listening."""
-    seconds = service.config.client_timeout
     server = Server(
         make_app(service),
-        idle_connection_timeout=seconds,
-        body_timeout=seconds,
         max_header_size=MAX_HEADER,
         max_body_size=max(DISCARD, service.config.max_body),
         max_buffer_size=max(DISCARD, service.config.max_body),
         decompress_request=False,
     )
     server.limit = service.config.max_connections
+    server.patience.seconds = service.config.client_timeout
     return server

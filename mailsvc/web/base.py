@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 import structlog
+from tornado.concurrent import Future
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..access import ApiKey, Scope
-from ..errors import Forbidden, MailsvcError, NotFound, Overloaded, StorageUnavailable
+from ..errors import Forbidden, MailsvcError, NotFound, StorageUnavailable
 from ..service import Service
-from .door import client, enter, household, key_needed, known, protocol
+from .door import client, enter, household, protocol
+from .intake import DISCARD, Intake
 from .problem import Problem, problem, too_often
 
-DISCARD = 32 * 1024 * 1024  # bytes of a body that is too large that are read and dropped, to be able to say so
-BODIES = 64 * 1024 * 1024  # bytes of all bodies that are in memory at a time
 UNKNOWN_IDS = 100  # a key, or a client without one, may ask for in a minute
 STRANGER = ApiKey("", "", "", frozenset())  # nobody has been let in
 # What is no page runs nothing, shows nothing in a frame and is kept nowhere. Pages say for themselves what they may.
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+SAFE_HEADERS = (
+    ("Server", "mailsvc"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_RANDOM = random.Random()  # noqa: S311 - names requests, keeps no secret
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = structlog.get_logger("mailsvc.web")
 
 
-@stream_request_body
+@stream_request_body  # so that Tornado does not parse forms, by other rules than ours
 class Handler(RequestHandler):
     """The base of all handlers. `summary` describes a route in the API's description, `takes` the body of a POST."""
 
@@ -46,72 +50,33 @@ class Handler(RequestHandler):
     public = False  # whether the route can be used without a key
     reads, changes = Scope.READ, Scope.ADMIN  # what a key must allow to look here, and to do anything else
 
-    def initialize(self, service: Service) -> None:
+    def initialize(self, service: Service, intake: Intake) -> None:
         """Called by Tornado before the method."""
-        self.service = service
+        self.service, self.intake = service, intake
         self.key = STRANGER
         self.session: str | None = None
-        service.requests += 1
-        self._counted = True
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._crowded = self._unknown = False  # why the body was not kept
 
     def set_default_headers(self) -> None:
         """Called by Tornado for every answer, errors included."""
-        given = self.request.headers.get("X-Request-Id", "")
-        self.request_id = given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else os.urandom(8).hex()
-        self.set_header("Server", "mailsvc")
-        self.set_header("X-Request-Id", self.request_id)
-        for name, value in SAFE_HEADERS.items():
-            self.set_header(name, value)
+        given = self.request.headers.get("X-Request-Id")
+        self.request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_RANDOM.getrandbits(64):016x}"
+        headers = self._headers  # set_header() would look for line breaks, each time
+        headers["X-Request-Id"] = self.request_id
+        for name, value in SAFE_HEADERS:
+            headers[name] = value
 
     def on_finish(self) -> None:
         """Called by Tornado when the answer is out."""
-        self.service.requests -= self._counted
-        self._counted = False
-        self._drop()
+        self.intake.close()
 
     def on_connection_close(self) -> None:
         """Called by Tornado when the caller has gone away."""
         self.on_finish()
 
-    def data_received(self, chunk: bytes) -> None:
-        """Called by Tornado for each piece of the body. What is too much is dropped, and said once all has come."""
-        if not self._received:
-            self._unknown = not self.public and not known(self)
-        self._received += len(chunk)
-        if self._unknown or self._crowded or self._received > self._limit:
-            self._drop()
-        elif self.service.body_bytes + len(chunk) > max(BODIES, 2 * self._limit):
-            self._crowded = True
-            self._drop()
-        else:
-            self._chunks.append(chunk)
-            self.service.body_bytes += len(chunk)
-
     @property
     def body(self) -> bytes:
-        """The whole body. Raises Problem when it is too large, Overloaded when too many others came with it.
-
-        That of somebody whom no key lets in is not kept, since all there is to say needs none.
-        """
-        if self._unknown:
-            raise key_needed()
-        if self._received > self._limit:
-            raise Problem(413, "too_large", f"The body has more than {self._limit} bytes, which is the limit here.")
-        if self._crowded:
-            raise Overloaded("too many large requests come in at this moment", 1)
-        return b"".join(self._chunks)
-
-    @property
-    def _limit(self) -> int:
-        """Bytes that this body may have."""
-        return min(self.most, self.service.config.max_body)
-
-    def _drop(self) -> None:
-        self.service.body_bytes -= sum(map(len, self._chunks))
-        self._chunks.clear()
+        """The whole body. Raises Problem and Overloaded, see Intake."""
+        return self.intake.body
 
     def admit(self, scope: Scope | None = None) -> None:
         """Let the caller in, whose key is in `key` then. `scope` is what the key must allow, if that is not the usual.
@@ -143,6 +108,29 @@ class Handler(RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(value))
+
+    def flush(self, include_footers: bool = False) -> Future[None]:
+        """Called by Tornado with what there is to write. A whole answer goes out in one piece.
+
+        Tornado's way of writing a head checks each of its lines, and costs more than all else that is done to answer.
+        """
+        head = self._head() if include_footers and not self._headers_written else ""
+        if not head:
+            return super().flush(include_footers)
+        self._headers_written = True
+        body, self._write_buffer = b"".join(self._write_buffer), []
+        connection = cast("HTTP1Connection", self.request.connection)
+        return connection.write(head.encode("latin1") + body)
+
+    def _head(self) -> str:
+        """The head of a whole answer; empty where there are rules for it that are Tornado's to know."""
+        request, status = self.request, self._status_code
+        kept = request.version == "HTTP/1.1" and request.headers.get("Connection", "keep-alive") == "keep-alive"
+        if not kept or request.method == "HEAD" or status in (204, 304) or hasattr(self, "_new_cookie"):
+            return ""
+        lines = [f"{name}: {value}" for name, value in self._headers.get_all()]
+        head = "\r\n".join((f"HTTP/1.1 {status} {self._reason}", *lines, "", ""))
+        return head if head.count("\n") == head.count("\r") == len(lines) + 2 else ""
 
     def fault(self, status: int, exc_info: Any) -> Problem:
         """The error that ended the request. Who asks for many mails that are not there is made to wait."""

@@ -18,6 +18,7 @@ from .problem import Problem, invalid, unsupported_media_type
 MAX_FIELDS = 100
 REPEATABLE = frozenset({"to", "cc", "bcc", "reply_to", "tags"})
 FILES = "attachments"  # the field that takes files
+_PLAIN = frozenset({"application/json", "application/x-www-form-urlencoded"})  # what most requests say, to the letter
 
 
 def fields(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def _content_type(value: str | None) -> tuple[str, dict[str, str]]:
     """`text/html; charset=utf-8` as its kind and its parameters."""
     if not value:
         return "", {}
+    if value in _PLAIN:
+        return value, {}
     headers = Headers()
     headers["Content-Type"] = value
     parameters = headers.get_params(failobj=[], header="content-type")

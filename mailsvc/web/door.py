@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from .session import COOKIE, Sessions, given_token
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
+    from ..service import Service
     from ..setting import Network
     from .base import Handler
 
@@ -36,14 +38,16 @@ def enter(handler: Handler) -> tuple[ApiKey, str | None]:
     return key, None
 
 
-def known(handler: Handler) -> bool:
+def known(request: HTTPServerRequest, service: Service, sessions: Sessions) -> bool:
     """Whether the caller will come in, as far as can be told before the body is there."""
-    ring, headers = handler.service.keys.ring, handler.request.headers
-    scheme, _, given = headers.get("Authorization", "").partition(" ")
-    if ring.empty or scheme.lower() == "bearer":
-        return ring.empty or ring.find(given.strip()) is not None
-    sessions: Sessions = handler.settings["sessions"]
-    return sessions.check(handler.get_cookie(COOKIE)) is not None
+    ring = service.keys.ring
+    if ring.empty:
+        return True
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return ring.find(given.strip()) is not None
+    cookie = request.cookies.get(COOKIE)
+    return cookie is not None and sessions.check(cookie.value) is not None
 
 
 def _by_session(handler: Handler) -> tuple[ApiKey, str]:
@@ -74,9 +78,11 @@ def _from_here_alone(handler: Handler) -> None:
 def refuse_foreign_origin(handler: Handler) -> None:
     """Raise Problem if the request was made by a page of another site."""
     origin = handler.request.headers.get("Origin")
+    if origin is None:
+        return
     host = handler.request.host
     own = (host, urlsplit(handler.service.config.public_url or "").netloc or host)
-    if origin is not None and origin.partition("://")[2] not in own:
+    if origin.partition("://")[2] not in own:
         raise Problem(403, "forbidden", "Requests from pages of other sites are refused.")
 
 
@@ -119,6 +125,7 @@ def key_needed() -> Problem:
     return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="mailsvc"'})
 
 
+@lru_cache(64)  # most requests are for the same one
 def _host_name(host: str) -> str:
     """The name without its port and the root's dot, an address in its short form; empty for what is no host at all."""
     try:

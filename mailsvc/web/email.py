@@ -36,6 +36,7 @@ class Mails(Handler):
         self.admit()
         headers = self.request.headers
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
+        self.intake.parsed()
         key = self._idempotency_key()
         added = await self.service.accept(parse(given), self.key, key, fingerprint(given) if key else "")
         if added.replayed:

@@ -12,12 +12,13 @@ import aiohttp
 import orjson
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import Application
 
 from mailsvc.config import Config
 from mailsvc.feed import MAX_BEHIND
 from mailsvc.service import Service, running
 from mailsvc.web.events import LISTENERS, Events
+from mailsvc.web.intake import App
+from mailsvc.web.session import Sessions
 from tests.e2e.process import FORM, Mailsvc
 
 
@@ -60,7 +61,7 @@ async def serving(folder: Path, **attributes: float) -> AsyncIterator[tuple[Serv
     """The service in this process, with a handler whose times are short."""
     handler = type("Quick", (Events,), attributes)
     async with running(Config.from_environ({"DATABASE_URL": f"sqlite:///{folder}/events.db"})) as service:
-        app = Application([("/events", handler, {"service": service})], sessions=None)
+        app = App(service, [("/events", handler, {"service": service})], sessions=Sessions(None))
         socket, port = bind_unused_port()
         server = HTTPServer(app)
         server.add_sockets([socket])

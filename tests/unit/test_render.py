@@ -93,6 +93,7 @@ def test_templates_in_the_text_stay_text() -> None:
         ("> - " * 40 + "a", "too_deep"),
         ("1. " * 150 + "a", "too_deep"),
         ("".join("  " * depth + "- a\n" for depth in range(150)), "too_deep"),
+        ("".join("  " * depth + "- a\r" for depth in range(110)), "too_deep"),
         ("*a _b " * 80 + "c" + "_ d*" * 80, "too_deep"),
         ("> a\n> \n" * 150_000, "too_large"),
     ],

@@ -22,6 +22,7 @@ class DatabaseFile:
     def __init__(self, path: str) -> None:
         self.path = Path(os.path.realpath(path))
         self._lock_path = Path(f"{self.path}.lock")
+        self._names = str(self.path), f"{self.path}-wal", str(self.path.parent)  # asked for with each commit
         self._suspect_path = Path(f"{self.path}.suspect")
         self._lock: int | None = None
         self._inode: int | None = None
@@ -61,13 +62,13 @@ class DatabaseFile:
 
     def room(self) -> int:
         """Free bytes on the disk."""
-        disk = os.statvfs(self.path.parent)
+        disk = os.statvfs(self._names[2])
         return disk.f_bavail * disk.f_frsize
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log."""
         try:
-            return os.stat(f"{self.path}-wal").st_size
+            return os.stat(self._names[1]).st_size
         except FileNotFoundError:
             return 0
 
@@ -75,7 +76,7 @@ class DatabaseFile:
     def moved(self) -> bool:
         """Whether the path no longer leads to the file that was opened."""
         try:
-            return self.path.stat().st_ino != self._inode
+            return os.stat(self._names[0]).st_ino != self._inode
         except FileNotFoundError:
             return True
 
