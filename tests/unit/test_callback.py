@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -99,3 +102,25 @@ def test_a_secret_is_in_no_representation() -> None:
 def test_the_ladder_is_about_75_hours_long() -> None:
     assert LADDER == (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     assert 75 < sum(LADDER) / 3600 < 76
+
+
+def test_the_program_in_the_docs_verifies_what_is_told_and_handles_it_once() -> None:
+    """Each piece of Python on the page about callbacks, run as it stands."""
+    text = (Path(__file__).parents[2] / "docs/callbacks.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    secret, content = new_secret(), body(NOTICE)
+    seen: set[str] = set()
+    done: list[dict[str, object]] = []
+
+    def first_time(notice_id: str) -> bool:
+        known = notice_id in seen
+        seen.add(notice_id)
+        return not known
+
+    world: dict[str, Any] = {"first_time": first_time, "work_later": done.append}
+    exec(program.replace("whsec_…", secret.text), world)
+    good = headers(callback(secret), NOTICE, content, time.time())
+    forged = headers(callback(new_secret()), NOTICE, content, time.time())
+
+    assert [world["handle"](given, content) for given in (good, forged, good)] == [204, 401, 204]
+    assert done == [orjson.loads(content)]
