@@ -106,12 +106,18 @@ class CallbackDrain:
         rooms = self._free_rooms()
         if not rooms:
             return
+        left: list[str] = []
         for notice in await self._store.claim(rooms, self._clock(), LEASE):
             callback = self._callbacks.known.get(notice.callback)
-            if callback is None or notice.id in self._running or self._stopping:
-                continue  # it comes back when its lease is over
+            if notice.id in self._running:
+                continue  # its lease was over before its result was written down
+            if callback is None or self._stopping:
+                left.append(notice.id)
+                continue
             task = asyncio.create_task(self._tell(callback, notice), name=f"tell {notice.id}")
             self._running[notice.id] = (callback.id, task)
+        if left:
+            await self._store.release(left, self._clock())
 
     def _free_rooms(self) -> Mapping[str, int]:
         """How many more tries of each callback may begin, in turns, so that none takes all the room."""

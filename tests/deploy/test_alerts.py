@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client import parser
 
+from mailsvc.callback import Backlog
 from mailsvc.metrics import UNSETTLED, Reading, Store, exposition
 from mailsvc.model import Outcome, Resolution, Status
 from mailsvc.outbox.base import Extent
@@ -22,13 +23,16 @@ OF_PROMETHEUS = {"up"}
 CODES = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/api.md").read_text()))
 
 
+TRIES = {"delivered": 1, "failed": 1, "given_up": 1}
+
+
 def shown() -> dict[str, set[str]]:
     """Every name in /metrics with the names of its labels."""
     tally = Tally()
     tally.refused["invalid"] += 1
     selector = Selector({"sendgrid": 50.0}, rng=random.Random(1))
-    store = Store({}, {("sendgrid", None): 1}, Extent(None, 1, 1, 1))
-    reading = Reading(0.0, {}, tally, {"accept": {1: 1}}, selector.snapshot(0.0), 0, store)
+    store = Store({}, {("sendgrid", None): 1}, Extent(None, 1, 1, 1), {"cb_1": Backlog(1, 0.0)})
+    reading = Reading(0.0, {}, tally, {"accept": {1: 1}}, selector.snapshot(0.0), 0, store, TRIES)
     families = parser.text_string_to_metric_families(exposition(reading, "")[0].decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
@@ -39,6 +43,7 @@ VALUES: dict[tuple[str, str], set[str]] = {
     ("mailsvc_mails", "status"): {status.value for status in Status},
     ("mailsvc_provider_state", "state"): {"open", "benched", "closed", "paused", "full"},
     ("mailsvc_refused_requests_total", "code"): CODES,
+    ("mailsvc_callback_tries_total", "outcome"): set(TRIES),
     ("mailsvc_doubts", "resolution"): {UNSETTLED, *(each.value for each in Resolution)},
 }
 
