@@ -13,6 +13,7 @@ from typing import Any
 
 from .model import Mail, OnUncertain, Payload
 from .providers.base import Provider
+from .reputation import Reputation
 from .selector import Candidate, Flight, Selector
 
 KEY_SHARE = 0.8  # of a key's life that is relied on: clocks differ, and a provider may count from another moment
@@ -72,6 +73,7 @@ class Chooser:
     ) -> None:
         self._selector, self._providers, self._uncertain_after = selector, providers, uncertain_after
         self._clock, self._monotonic = clock, monotonic
+        self.reputation = Reputation()
         self._refused_senders: dict[tuple[str, str], float] = {}
 
     def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | None:
@@ -136,7 +138,10 @@ class Chooser:
             return Never("; ".join(f"{name} {why}" for name, why in lacks.items()))
         refusing = self._unusable(domain, now) - lacks.keys()
         excluded = tried | refusing | lacks.keys()
-        name = self._selector.pick(now, excluded | mail.doubted)
+        avoided = self._avoided(mail, now)
+        name = self._selector.pick(now, excluded | mail.doubted | avoided.keys())
+        if name is None and avoided:
+            name = self._selector.pick(now, excluded | mail.doubted)
         if name is None and mail.doubted:
             name = self._selector.pick(now, excluded)
         if name is None:
@@ -147,7 +152,14 @@ class Chooser:
         words = dict.fromkeys(refusing, refused) | {
             who: {"state": "cannot", "reason": why} for who, why in lacks.items()
         }
-        return self._choice(mail, name, now, excluded, words | {name: _CHOSEN})
+        words |= {name: _CHOSEN}
+        return self._choice(mail, name, now, excluded, words, avoided)
+
+    def _avoided(self, mail: Mail, now: float) -> dict[str, str]:
+        """The providers that do not get through to a domain of its recipients lately, and why."""
+        domains = {box.domain for _, box in mail.people}
+        found = ((name, self.reputation.avoids(name, domains, now)) for name in self._providers)
+        return {name: why for name, why in found if why}
 
     def _lacks(self, mail: Mail) -> dict[str, str]:
         """The providers that cannot carry this mail, and why."""
@@ -161,12 +173,15 @@ class Chooser:
         now: float,
         excluded: AbstractSet[str],
         words: Mapping[str, dict[str, str]],
+        avoided: Mapping[str, str] | None = None,
         *,
         bound: bool = False,
     ) -> Choice:
         considered, score = [], 0.0
         for candidate in self._selector.survey(now, excluded):
             said = words.get(candidate.name, {"state": candidate.state, "reason": candidate.reason})
+            if avoided and candidate.name in avoided and not said.get("reason"):
+                said = {**said, "reason": avoided[candidate.name]}
             considered.append({"provider": candidate.name, "score": round(candidate.score, 3), **said})
             if candidate.name == name:
                 score = round(candidate.score, 3)

@@ -68,6 +68,7 @@ class Courier:
         self.news = News(feed, selector, monotonic)
         self.tally = Tally()
         self._chooser = Chooser(selector, providers, config.uncertain_after, clock, monotonic)
+        self.reputation = self._chooser.reputation
 
     def somebody_may_be_asked(self) -> bool:
         """Whether it makes sense to claim mails at all."""

@@ -15,6 +15,7 @@ from .hook import DocumentNeeded, Heard, Hook
 from .limits import Limits
 from .outbox.base import Fate, Folded, Outbox
 from .providers.base import Answer, Can, HttpRequest, Provider, Request, Response
+from .reputation import Reputation
 from .tally import Tally
 
 ROOM = 200  # reports in one transaction, so that no mail waits long for the store
@@ -38,9 +39,11 @@ class Reports:
         tally: Tally,
         public_url: str | None,
         clock: Callable[[], float] = time.time,
+        reputation: Reputation | None = None,
     ) -> None:
         self._outbox, self._providers, self._fetch, self._feed, self._tally = outbox, providers, fetch, feed, tally
         self._public_url, self._clock = public_url, clock
+        self._reputation = reputation or Reputation()
         self._documents: dict[str, bytes] = {}
         self._limits = Limits()
         self._bell = asyncio.Event()
@@ -155,6 +158,7 @@ class Reports:
             self._tally.unmatched[report.provider] += 1
             log.info("report_unmatched", provider=report.provider, type=report.type.value)
         elif folded.status is not None:
+            self._reputation.learn(report, time.monotonic())
             status = folded.status.value
             log.info(
                 "report", mail=folded.mail_id, provider=report.provider, type=report.type.value, mail_status=status

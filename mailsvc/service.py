@@ -352,7 +352,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     accord = Accord(outbox.council, selector, process.name(), probing) if outbox.council else None
     courier = Courier(config, journal, selector, providers, fetch, feed, rng, clock, accord=accord)
     drain = Drain(outbox, courier, config.concurrency, clock, uncertain_after=config.uncertain_after)
-    reports = Reports(outbox, providers, fetch, feed, courier.tally, config.public_url, clock)
+    reports = Reports(outbox, providers, fetch, feed, courier.tally, config.public_url, clock, courier.reputation)
     service = Service(config, outbox, selector, courier, drain, feed, reports, accord)
     service.rehearsal = rehearsal
     service.callback_drain = CallbackDrain(service.callbacks, messenger, rng, clock, config.keep_callbacks)

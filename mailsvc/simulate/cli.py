@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import orjson
 
-from . import goals, pages, plot, report
+from . import domains, goals, pages, plot, report
 from .choosers import RIVALS, SELECTORS
 from .classic import EXPERIMENTS, Finding
 from .runs import Cell, Progress, run_cells, run_classic, run_guarded_script
@@ -88,6 +89,34 @@ def list_(as_json: bool) -> None:
     click.echo(
         report.table(["selector", "its rule"], [[name, about] for name, about in selectors.items()], report.NO_NUMBERS)
     )
+
+
+@simulate.command("domains")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=30, show_default=True, help="Runs of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def domains_(seeds: int, as_json: bool) -> None:
+    """Show what it saves to know how a provider stands with a domain that delays its mail.
+
+    \b
+    Example:
+      mailsvc simulate domains --seeds 10
+    """
+    rows = domains.table(seeds)
+    if as_json:
+        _print_json([{"severity": severity, "by_domain": by, **asdict(kept)} for severity, by, kept in rows])
+        return
+    heads = ["the host delays", "standing by domain", "delayed", "others moved", "back after, s"]
+    shown = [
+        [
+            f"{severity:.0%}",
+            "yes" if by else "no",
+            f"{kept.delayed:.1%}",
+            f"{kept.strays:.1%}",
+            report.number(kept.returned_after, 0),
+        ]
+        for severity, by, kept in rows
+    ]
+    click.echo(report.table(heads, shown, range(2, 5)))
 
 
 @simulate.command()

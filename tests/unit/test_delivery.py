@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mailsvc.address import Mailbox
 from mailsvc.errors import NotSent, Unanswered
-from mailsvc.model import OnUncertain, Outcome, Record, Status
+from mailsvc.model import OnUncertain, Outcome, Record, Report, ReportType, Status
 from mailsvc.outbox.base import Beginning
 from mailsvc.providers.base import Result
 from tests.unit.world import World, world
@@ -162,6 +163,28 @@ async def test_a_refused_sender_is_not_offered_to_that_provider_again_for_five_m
     assert "example.com" in second.attempts[0].considered[0]["reason"]
     assert outcomes(other)[0] == ("first", "sender_refused")
     assert outcomes(later)[0] == ("first", "sender_refused")
+
+
+async def test_a_provider_that_a_domain_blocks_is_passed_over_for_that_domain_alone(tmp_path: Path) -> None:
+    async with world(tmp_path, lambda name, mail: ACCEPTED) as here:
+        for _ in range(5):
+            here.courier.reputation.learn(
+                Report(ReportType.DELAYED, here.wall, "first", "e", recipient="x@big.example"), here.monotonic
+            )
+        there = await here.go(await here.add(to=(Mailbox("ann@big.example"),)))
+        elsewhere = await here.go(await here.add(to=(Mailbox("ann@small.example"),)))
+        for name in ("second", "third"):
+            here.selector.pause(name)
+        alone = await here.go(await here.add(to=(Mailbox("ann@big.example"),)))
+
+    considered = there.attempts[0].considered
+    assert [outcomes(record) for record in (there, elsewhere, alone)] == [
+        [("second", "accepted")],
+        [("first", "accepted")],
+        [("first", "accepted")],
+    ]
+    assert (considered[0]["state"], considered[0]["score"]) == ("open", 50.0)
+    assert "big.example" in considered[0]["reason"]
 
 
 async def test_a_provider_that_keeps_mail_back_is_paused_and_the_mail_is_not_sent_again(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ FLOORS = [
         "tally",
         "history",
         "merge",
+        "reputation",
         "council",
         "guard",
         "hook",

@@ -108,10 +108,13 @@ class World:
         self.monotonic += seconds
 
     async def add(
-        self, policy: OnUncertain = OnUncertain.RESEND, sender: str = "shop@example.com", content: str = "*hello*"
+        self,
+        policy: OnUncertain = OnUncertain.RESEND,
+        sender: str = "shop@example.com",
+        content: str = "*hello*",
+        to: tuple[Mailbox, ...] = (Mailbox("ann@example.com"), Mailbox("bob@example.com")),
     ) -> str:
         """A mail that is due now; its id."""
-        to = (Mailbox("ann@example.com"), Mailbox("bob@example.com"))
         mail = Mail(new_id(self.wall), self.wall, Mailbox(sender), to, "Hi", policy, content=content)
         (added,) = await self.outbox.add([Addition(mail, self.wall)])
         assert not isinstance(added, Exception)
