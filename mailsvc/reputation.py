@@ -13,6 +13,7 @@ from .model import Report, ReportType
 
 FACTOR = 0.9
 HALF_LIFE = 1800.0
+LOWEST = 0.5  # the reports of mails that were sent before anybody knew shall not keep it away for long
 AVOID, TRUST = 0.6, 0.8  # a provider is avoided from below the one until above the other
 MOST = 10_000  # pairs that are remembered; those that stand best are forgotten first
 
@@ -48,7 +49,8 @@ class Reputation:
             self._make_room(now)
             pair = self._pairs[key] = _Pair(1.0, now)
         standing = pair.at_rest(now)
-        pair.standing, pair.at = standing * FACTOR + (0.0 if blocked else 1.0 - FACTOR), now
+        pair.standing = max(LOWEST, standing * FACTOR + (0.0 if blocked else 1.0 - FACTOR))
+        pair.at = now
         if not blocked and pair.standing > 0.99:
             del self._pairs[key]
 

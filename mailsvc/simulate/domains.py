@@ -1,7 +1,7 @@
 """A provider that one large mailbox host delays: what the standing by domain saves, in virtual time.
 
 Two providers; the better one is well, but from minute 10 to minute 70 the host `big.example` delays or blocks a part
-of what comes from it. Its reports come a minute later. The selector and the reputation are the ones that run in the service.
+of what comes from it. Its reports come a minute later. Selector and reputation are those that run in the service.
 """
 
 from __future__ import annotations
