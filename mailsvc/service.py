@@ -109,33 +109,84 @@ class Service:
 
         Raises InvalidMail, Forbidden, RateLimited, IdempotencyKeyReused, Unavailable.
         """
+        self._refuse_when_crowded()
+        self._accepting += 1
+        try:
+            addition = await self._addition(submission, key, idempotency_key, fingerprint)
+            added = await self._add(addition)
+        except StorageBroken:
+            self.watch.broken.set()
+            raise
+        finally:
+            self._accepting -= 1
+        self._accepted(addition.mail, added)
+        return added
+
+    async def accept_all(
+        self,
+        submissions: Sequence[Submission],
+        key: ApiKey = NOBODY,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> Sequence[Added]:
+        """Store several mails in one transaction, or none of them. Raises what `accept` does.
+
+        With a key, the first goes before the others: it alone tells whether the key was used for something else. A
+        request that is repeated then finds what was stored, and stores what was not.
+        """
+        self._refuse_when_crowded()
+        self._accepting += len(submissions)
+        try:
+            keys = [
+                f"{idempotency_key}/{n}" if idempotency_key and n else idempotency_key for n in range(len(submissions))
+            ]
+            pairs = zip(submissions, keys, strict=True)
+            additions = [await self._addition(each, key, known, fingerprint) for each, known in pairs]
+            alone = 1 if idempotency_key else 0
+            results: list[Added | Exception] = [await self._add(each) for each in additions[:alone]]
+            results += await self._outbox.add(additions[alone:]) if additions[alone:] else []
+        except StorageBroken:
+            self.watch.broken.set()
+            raise
+        finally:
+            self._accepting -= len(submissions)
+        found = []
+        for addition, result in zip(additions, results, strict=True):
+            if isinstance(result, Exception):
+                raise result
+            self._accepted(addition.mail, result)
+            found.append(result)
+        return found
+
+    def _refuse_when_crowded(self) -> None:
         if self.stopping.is_set():
             raise ShuttingDown("this process is about to end; the next one will take the mail", retry_after=5)
         if self.watch.depth >= self.config.max_queued:
             raise QueueFull(f"{self.watch.depth} mails are waiting already; MAILSVC_MAX_QUEUED allows no more", 30)
         if self._accepting >= ACCEPTING:
             raise Overloaded(f"{ACCEPTING} mails are being accepted at this moment", 1)
+
+    async def _addition(
+        self, submission: Submission, key: ApiKey, idempotency_key: str | None, fingerprint: str
+    ) -> Addition:
+        """What is to be stored, checked by all that is not the caller's to check."""
         self._check_key(submission, key)
-        self._accepting += 1
-        try:
-            if submission.content:
-                await _check(submission.content)
-            now = time.time()
-            mail = self._mail(submission, now)
-            self._refuse_what_nobody_can_carry(mail)
-            added = await self._add(Addition(mail, now, key.id, idempotency_key, fingerprint))
-        except StorageBroken:
-            self.watch.broken.set()
-            raise
-        finally:
-            self._accepting -= 1
-        if not added.replayed:
-            self.watch.depth += 1
-            self.tally.accepted += 1
-            log.info("accepted", mail=added.id, recipients=len(mail.people))
-            self.feed.say("mail", added.id, status=added.status.value)
-            self._drain.wake()
-        return added
+        if submission.content:
+            await _check(submission.content)
+        now = time.time()
+        mail = self._mail(submission, now)
+        self._refuse_what_nobody_can_carry(mail)
+        return Addition(mail, now, key.id, idempotency_key, fingerprint)
+
+    def _accepted(self, mail: Mail, added: Added) -> None:
+        """It is on the disk: let everybody know, unless that was done before."""
+        if added.replayed:
+            return
+        self.watch.depth += 1
+        self.tally.accepted += 1
+        log.info("accepted", mail=added.id, recipients=len(mail.people))
+        self.feed.say("mail", added.id, status=added.status.value)
+        self._drain.wake()
 
     def _check_key(self, submission: Submission, key: ApiKey) -> None:
         domain = (submission.sender or self.config.sender).domain

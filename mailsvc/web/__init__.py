@@ -10,6 +10,7 @@ from .assets import Static, check_folders
 from .base import Handler
 from .callback_page import CallbackPage, CallbacksPage
 from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
+from .compat import COMPAT
 from .email import Mails, OneMail
 from .erase import Erase
 from .events import Events
@@ -103,7 +104,7 @@ def make_app(service: Service) -> App:
     """
     check_folders()
     parts = {"service": service}
-    routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES + PAGES]
+    routes: list[Any] = [(pattern, handler, parts) for pattern, handler in ROUTES + COMPAT + PAGES]
     return App(
         service,
         routes,

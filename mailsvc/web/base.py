@@ -146,27 +146,29 @@ class Handler(RequestHandler):
         """Called by Tornado with the exception that ended the request."""
         fault = self.fault(status_code, kwargs.get("exc_info"))
         self.service.tally.refused[fault.code] += 1
-        self.set_status(fault.status)
+        status, kind, document = self.told(fault)
+        self.set_status(status)
         for name, value in fault.headers.items():
             self.set_header(name, value)
         if fault.status == 405:
             self.set_header("Allow", ", ".join(self.allowed()))
         if self.service.stopping.is_set():
             self.set_header("Connection", "close")
-        self.set_header("Content-Type", "application/problem+json")
-        self.finish(
-            orjson.dumps(
-                {
-                    "type": "about:blank",
-                    "title": HTTPStatus(fault.status).phrase,
-                    "status": fault.status,
-                    "code": fault.code,
-                    "detail": fault.detail,
-                    "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in fault.faults],
-                    "request_id": self.request_id,
-                }
-            )
-        )
+        self.set_header("Content-Type", kind)
+        self.finish(orjson.dumps(document))
+
+    def told(self, fault: Problem) -> tuple[int, str, Any]:
+        """An error as its status, its media type and the JSON that goes with it."""
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(fault.status).phrase,
+            "status": fault.status,
+            "code": fault.code,
+            "detail": fault.detail,
+            "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in fault.faults],
+            "request_id": self.request_id,
+        }
+        return fault.status, "application/problem+json", document
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Called by Tornado: what the caller did wrong is no news, a fault of ours is."""

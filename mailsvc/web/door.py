@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .base import Handler
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})  # as `_host_name` writes them
+POSTMARK_KEY = "X-Postmark-Server-Token"
 WRONG_KEYS = 30  # a client may try in a minute; a good key opens all the same, whoever else is behind its address
 
 
@@ -29,13 +30,21 @@ def enter(handler: Handler) -> tuple[ApiKey, str | None]:
     if ring.empty:
         _from_here_alone(handler)
         return NOBODY, None
-    scheme, _, given = handler.request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    given = given_key(handler.request)
+    if given is None:
         return _by_session(handler)
-    key = ring.find(given.strip())
+    key = ring.find(given)
     if key is None:
         raise _wrong_key(handler)
     return key, None
+
+
+def given_key(request: HTTPServerRequest) -> str | None:
+    """The text of the key that a request brings; None if it brings none. Postmark's clients have their own header."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return request.headers.get(POSTMARK_KEY) if request.path.startswith("/compat/postmark/") else None
 
 
 def known(request: HTTPServerRequest, service: Service, sessions: Sessions) -> bool:
@@ -43,9 +52,9 @@ def known(request: HTTPServerRequest, service: Service, sessions: Sessions) -> b
     ring = service.keys.ring
     if ring.empty:
         return True
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return ring.find(given.strip()) is not None
+    given = given_key(request)
+    if given is not None:
+        return ring.find(given) is not None
     cookie = request.cookies.get(COOKIE)
     return cookie is not None and sessions.check(cookie.value) is not None
 

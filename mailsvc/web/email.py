@@ -37,7 +37,7 @@ class Mails(Handler):
         headers = self.request.headers
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         self.intake.parsed()
-        key = self._idempotency_key()
+        key = idempotency_key(self)
         added = await self.service.accept(parse(given), self.key, key, fingerprint(given) if key else "")
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
@@ -67,12 +67,6 @@ class Mails(Handler):
         programs = "Idempotency-Key" in headers or "Authorization" in headers
         return self.wants_html and not programs and not headers.get("Content-Type", "").startswith("application/json")
 
-    def _idempotency_key(self) -> str | None:
-        key = self.request.headers.get("Idempotency-Key")
-        if key is not None and not _KEY.fullmatch(key):
-            raise invalid("Idempotency-Key", "invalid", "must be 1 to 256 printable ASCII characters")
-        return key
-
 
 class OneMail(Handler):
     """`/email/<id>`."""
@@ -91,6 +85,14 @@ class OneMail(Handler):
         waits = "wait" in asked
         found = await (self.service.settled(mail_id, timeout, owner) if waits else self.service.get(mail_id, owner))
         self.send_json(view(found))
+
+
+def idempotency_key(handler: Handler) -> str | None:
+    """The `Idempotency-Key` of a request. Raises InvalidMail."""
+    key = handler.request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid("Idempotency-Key", "invalid", "must be 1 to 256 printable ASCII characters")
+    return key
 
 
 def known_id(text: str) -> str:

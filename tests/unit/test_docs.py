@@ -9,6 +9,7 @@ from mailsvc.config import PLATFORMS, Config
 from mailsvc.model import Outcome, Status
 from mailsvc.providers import all_providers
 from mailsvc.web import ROUTES
+from mailsvc.web.compat import COMPAT
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
@@ -54,6 +55,11 @@ def test_every_route_is_documented(pattern: str) -> None:
     shown = re.sub(r"\(\[\^/\]\+\)", names.get(pattern.split("/")[1], "<id>"), pattern)
 
     assert f" {shown}`" in DOCS["api.md"]
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in COMPAT])
+def test_every_route_of_another_api_is_documented(pattern: str) -> None:
+    assert f" {pattern.replace('([^/]+)', '<id>')}`" in DOCS["migrating.md"]
 
 
 @pytest.mark.parametrize("word", [*Status, *Outcome])
