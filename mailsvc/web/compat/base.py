@@ -107,9 +107,11 @@ class Compat(Handler):
         if kind != "application/json" or headers.get("Content-Encoding", "identity").lower() != "identity":
             raise unsupported_media_type("Send JSON, uncompressed, with 'Content-Type: application/json'.")
         try:
-            return orjson.loads(self.body)
+            document = orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise Problem(400, "malformed_json", f"The body is not JSON: {str(error)[:200]}") from None
+        self.intake.parsed()
+        return document
 
     async def accept(self, submissions: Sequence[Submission], document: Any) -> Sequence[Added]:
         """Have them all stored in one go. `document` is what a repeated request has to be equal to."""
