@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .feed import Feed
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -63,3 +65,15 @@ class Council(Protocol):
         """Whether this process may try a benched provider now: nobody else does, and nothing has changed since
         `version`. After `seconds` it is taken for dead.
         """
+
+    async def show(self, process: str, sight: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """Keep what a process has seen (JSON values), and get what each one that lives has shown last."""
+
+    def relay(self, feed: Feed) -> None:
+        """Pass the news of mails and attempts on to the other processes, and theirs to this feed while it is heard.
+
+        News may be missed.
+        """
+
+    async def tuned(self) -> None:
+        """Return when the news of others will be heard, or it takes too long. Somebody has to listen to the feed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,14 +25,31 @@ class Item:
 
 
 class Feed:
-    """Says everything to everybody who listens, and waits for nobody."""
+    """Says everything to everybody who listens, and waits for nobody.
+
+    `relay` is given each item that is said here, for the listeners of other processes, and `joined` is called when
+    somebody begins to listen.
+    """
 
     def __init__(self) -> None:
         self._listeners: dict[str | None, set[asyncio.Queue[Item]]] = {None: set()}
         self._number = 0
+        self.relay: Callable[[str, str, dict[str, Any]], None] | None = None
+        self.joined: Callable[[], None] = lambda: None
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners[None]) or len(self._listeners) > 1
 
     def say(self, kind: str, subject: str, **data: Any) -> None:
         """Tell whoever listens to everything, or to this subject. Costs next to nothing when nobody does."""
+        self.pass_on(kind, subject, data)
+        if self.relay:
+            self.relay(kind, subject, data)
+
+    def pass_on(self, kind: str, subject: str, data: dict[str, Any]) -> None:
+        """The same, to the listeners of this process alone: what another one has said."""
         self._number += 1
         for listener in (*self._listeners[None], *self._listeners.get(subject, ())):
             if listener.full():
@@ -44,6 +61,7 @@ class Feed:
         """A queue of everything that is said while the block runs, or of what is said about one subject."""
         queue: asyncio.Queue[Item] = asyncio.Queue(MAX_BEHIND)
         self._listeners.setdefault(subject, set()).add(queue)
+        self.joined()
         try:
             yield queue
         finally:

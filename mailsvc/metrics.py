@@ -55,28 +55,59 @@ class Reading:
     callback_tries: Mapping[str, int] = field(default_factory=dict)
 
 
-def exposition(reading: Reading, accept: str) -> tuple[bytes, str]:
-    """The text and its content type: OpenMetrics for those who `accept` it, else the older form."""
+Packed = Mapping[str, Sequence[tuple[str, Mapping[str, str], float]]]
+
+
+def exposition(reading: Reading, accept: str, processes: Mapping[str, Packed] | None = None) -> tuple[bytes, str]:
+    """The text and its content type: OpenMetrics for those who `accept` it, else the older form.
+
+    With `processes`, what each of them has counted, by its name, is shown with its name as a label.
+    """
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(reading))
-    ProcessCollector(registry=registry)
+    registry.register(_Collector(reading, processes))
     return encode(registry), content_type
+
+
+def packed(reading: Reading) -> Packed:
+    """What this process has counted, as JSON values, for the metrics of all. What is nothing is left out."""
+    return {
+        family.name: [(each.name, each.labels, each.value) for each in family.samples if each.value]
+        for family in _own(reading)
+    }
+
+
+def _own(reading: Reading) -> Iterator[Metric]:
+    """What is of one process, and not of the database."""
+    yield InfoMetricFamily("mailsvc_build", "What runs.", dict(reading.build))
+    yield from _work(reading)
+    yield from _attempts(reading)
+    yield from _reports(reading)
+    yield from _providers(reading.providers)
+    yield from ProcessCollector(registry=None).collect()
+
+
+def _of_all(own: Metric, processes: Mapping[str, Packed]) -> Metric:
+    """A family with the samples of all processes. What one has not counted is zero, as long as others count it."""
+    family = Metric(own.name, own.documentation, own.type, own.unit)
+    known = {} if own.type == "info" else {(each.name, frozenset(each.labels.items())): 0.0 for each in own.samples}
+    for process, figures in processes.items():
+        given = {(name, frozenset(labels.items())): value for name, labels, value in figures.get(own.name, ())}
+        for (name, labels), value in (known | given).items():
+            family.add_sample(name, dict(labels) | {"process": process}, value)
+    return family
 
 
 class _Collector:
     """Turns a reading into families. The base class of collectors is for those that are kept."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, processes: Mapping[str, Packed] | None) -> None:
+        self._reading, self._processes = reading, processes
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        yield InfoMetricFamily("mailsvc_build", "What runs.", dict(self._reading.build))
-        yield from _work(self._reading)
-        yield from _attempts(self._reading)
-        yield from _reports(self._reading)
-        yield from _providers(self._reading.providers)
+        for family in _own(self._reading):
+            yield family if self._processes is None else _of_all(family, self._processes)
         yield _gauge("mailsvc_storage_up", "1 if the database gave an answer, else 0.", self._reading.store is not None)
         if self._reading.store:
             yield from _store(self._reading.store, self._reading.now)

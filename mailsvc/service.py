@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import structlog
 
-from . import process
+from . import __version__, process
 from .access import NOBODY, ApiKey, Scope
 from .accord import Accord
 from .batcher import Batcher
@@ -43,7 +44,9 @@ from .guard import Guard
 from .journal import MAX_BATCH, Journal
 from .keys import Keys
 from .limits import Limits
+from .metrics import Reading, Store, packed
 from .model import Mail, Record, Resolution, Status, new_id
+from .neighbours import Neighbours
 from .outbox import open_outbox
 from .outbox.base import Added, Addition, Change, Erasure, Extent, Outbox, Page
 from .providers import all_providers
@@ -79,6 +82,7 @@ class Service:
         accord: Accord | None = None,
     ) -> None:
         self._accord = accord
+        self.neighbours = Neighbours(outbox.council, process.name(), self._sight) if outbox.council else None
         self.config, self.feed, self.reports = config, feed, reports
         self._outbox, self._selector, self._courier, self._drain = outbox, selector, courier, drain
         self.tally = courier.tally
@@ -231,6 +235,11 @@ class Service:
                 record = await self.get(id, owner)
         return record
 
+    async def tuned(self) -> None:
+        """Return when listeners to the feed hear all processes."""
+        if self._outbox.council:
+            await self._outbox.council.tuned()
+
     async def list(self, page: Page) -> Sequence[Record]:
         """Mails, newest first. For one owner, the mails of others are not even good to begin after."""
         if None not in (page.owner, page.after) and await self._outbox.get(page.after or "", page.owner) is None:
@@ -298,6 +307,29 @@ class Service:
         """Every provider as it stands now, and what this process has seen of it."""
         return [(state, self.tally[state.name]) for state in self._selector.snapshot(time.monotonic())]
 
+    def reading(self, store: Store | None) -> Reading:
+        """What this process has counted and sees, and what the database says."""
+        build = {
+            "version": __version__,
+            "python": platform.python_version(),
+            "database": self.config.database_url.partition(":")[0],
+            "selector": "classic" if self.config.exact else "guarded",
+        }
+        states = [state for state, _ in self.providers()]
+        tries = self.callback_drain.outcomes if self.callback_drain else {}
+        return Reading(time.time(), build, self.tally, self.batches, states, self.requests, store, tries)
+
+    def _sight(self) -> dict[str, Any]:
+        """What the other processes are shown: JSON values."""
+        offset = time.time() - time.monotonic()
+        providers = {}
+        for state, count in self.providers():
+            until = None if state.until is None else state.until + offset
+            shown = {name: getattr(state, name) for name in ("score", "health", "state", "in_flight", "overdue")}
+            told = {name: getattr(count, name) for name in ("last_error", "last_error_at", "sent", "failed")}
+            providers[state.name] = shown | {"until": until} | told
+        return {"providers": providers, "figures": packed(self.reading(None))}
+
     async def pause(self, name: str) -> None:
         """Ask a provider nothing until `resume`; written down when this returns. Raises NotFound."""
         self._known(name)
@@ -345,7 +377,12 @@ class Service:
         """Begin to drain."""
         if self._accord:
             self._accord.followed = self._followed
+        if self._outbox.council:
+            self._outbox.council.relay(self.feed)
         await self.watch.start()
+        if self.neighbours:
+            self.neighbours.changed = lambda provider: self.feed.say("provider", provider)
+            self.neighbours.start()
         self._drain.start()
         if self.callback_drain:
             self.callback_drain.start()
@@ -377,6 +414,8 @@ class Service:
             await self.callback_drain.stop(0.0 if self.watch.broken.is_set() else CALLBACK_GRACE)
         await self._add.close()
         await self.reports.stop()
+        if self.neighbours:
+            await self.neighbours.stop()
         await self.watch.stop()
 
 

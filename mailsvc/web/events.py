@@ -72,6 +72,7 @@ class Events(Handler):
 
     async def _stream(self, mail_id: str | None) -> None:
         with self.service.feed.listen(mail_id) as news:
+            await self.service.tuned()
             going_on = await self._say(f"retry: {RETRY}\n: what happens from here on\n\n")
             while going_on:
                 items = await self._hear(news)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
-import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from tornado.iostream import StreamClosedError
 
-from .. import __version__
 from ..access import Scope
 from ..errors import Unavailable
-from ..metrics import Reading, Store, exposition
+from ..metrics import Packed, Reading, Store, exposition, packed
 from ..service import Service
 from .base import Handler
 
@@ -55,7 +53,8 @@ class Metrics(Handler):
     async def get(self) -> None:
         """200 also when the database gives no answer: the rest is known then, and wanted more than ever."""
         self.admit()
-        text, content_type = exposition(await read(self.service), self.request.headers.get("Accept", ""))
+        reading, accept = await read(self.service), self.request.headers.get("Accept", "")
+        text, content_type = exposition(reading, accept, await figures(self.service))
         self.set_header("Content-Type", content_type)
         self.finish(text)
 
@@ -79,18 +78,20 @@ class Backup(Handler):
                 await self.flush()
 
 
+async def figures(service: Service) -> Mapping[str, Packed] | None:
+    """What each process has counted, for any of them may be asked next. Of this one alone without the database."""
+    if service.neighbours is None:
+        return None
+    with suppress(Unavailable):
+        await service.neighbours.show()
+        return {name: sight["figures"] for name, sight in service.neighbours.all.items()}
+    return {service.neighbours.process: packed(service.reading(None))}
+
+
 async def read(service: Service) -> Reading:
     """Everything that is shown, as it is now."""
     store = None
     with suppress(Unavailable):
         counts, doubts, extent = await service.counts(), await service.doubts(), await service.extent()
         store = Store(counts, doubts, extent, await service.callbacks.backlog())
-    build = {
-        "version": __version__,
-        "python": platform.python_version(),
-        "database": service.config.database_url.partition(":")[0],
-        "selector": "classic" if service.config.exact else "guarded",
-    }
-    tries = service.callback_drain.outcomes if service.callback_drain else {}
-    states = [state for state, _ in service.providers()]
-    return Reading(time.time(), build, service.tally, service.batches, states, service.requests, store, tries)
+    return service.reading(store)

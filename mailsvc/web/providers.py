@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .. import process
 from ..access import Scope
 from ..selector import ProviderState
 from ..service import Service
 from ..tally import Count
 from .base import Handler, rfc3339
+
+SEEN = ("score", "health", "state", "until", "in_flight", "overdue", "last_error", "last_error_at", "sent", "failed")
 
 
 class Providers(Handler):
@@ -22,7 +26,7 @@ class Providers(Handler):
         self.admit()
         found = rows(self.service)
         if not self.key.may(Scope.ADMIN):
-            found = [row | {"last_error": None} for row in found]  # it may speak of the mails of others
+            found = [_discreet(row) for row in found]
         self.send_json(found)
 
 
@@ -72,7 +76,29 @@ class Resume(Handler):
 def rows(service: Service) -> list[dict[str, Any]]:
     """Every provider as the API shows it."""
     offset = time.time() - time.monotonic()
-    return [view(state, count, offset) for state, count in service.providers()]
+    found = [view(state, count, offset) for state, count in service.providers()]
+    own = process.name()
+    others = {
+        name: sight for name, sight in (service.neighbours.all if service.neighbours else {}).items() if name != own
+    }
+    return [row | {"processes": [_seen(own, row), *_elsewhere(row["name"], others)]} for row in found]
+
+
+def _elsewhere(provider: str, others: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """How other processes see a provider; one that is configured otherwise may not know it."""
+    for name, sight in others.items():
+        if row := sight["providers"].get(provider):
+            times = {field: rfc3339(row[field]) for field in ("until", "last_error_at")}
+            yield _seen(name, row | times | {"score": round(row["score"], 3), "health": round(row["health"], 4)})
+
+
+def _seen(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"process": name} | {field: row[field] for field in SEEN}
+
+
+def _discreet(row: dict[str, Any]) -> dict[str, Any]:
+    """Without the errors, which may speak of the mails of others."""
+    return row | {"last_error": None, "processes": [seen | {"last_error": None} for seen in row["processes"]]}
 
 
 def view(state: ProviderState, count: Count, offset: float) -> dict[str, Any]:

@@ -18,12 +18,17 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
 async def scrape(service: Mailsvc) -> dict[tuple[str, ...], float]:
-    """Every sample of mailsvc by its name and the values of its labels, in the order of the labels' names."""
+    """Every sample of mailsvc by its name and the values of its labels, in the order of the labels' names, but for its
+    process.
+    """
     status, headers, text = await service.call("GET", "/metrics", headers=BEARER)
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
     families = parser.text_string_to_metric_families(text)
     return {
-        (sample.name.removeprefix("mailsvc_"), *(value for _, value in sorted(sample.labels.items()))): sample.value
+        (
+            sample.name.removeprefix("mailsvc_"),
+            *(value for label, value in sorted(sample.labels.items()) if label != "process"),
+        ): sample.value
         for family in families
         for sample in family.samples
     }

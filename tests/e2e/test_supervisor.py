@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from prometheus_client import parser
+
 from tests.e2e.process import FORM, Mailsvc, run
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
@@ -78,6 +80,41 @@ async def test_the_end_waits_for_the_deliveries_of_all_processes(tmp_path: Path,
 
     assert (code, states) == (0, {"sent"})
     assert [sendgrid.accepted(mail_id) for mail_id in ids] == [1] * 16
+
+
+async def test_any_process_tells_the_metrics_of_all_and_no_counter_goes_back(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with FakeProvider() as sendgrid:
+        settings = live(sendgrid, DATABASE_URL=postgres.create(), WEB_CONCURRENCY="3")
+        async with Mailsvc(tmp_path, **settings) as service:
+            before: dict[tuple[str, object], float] = {}
+            asked, gone_back = set[str](), list[object]()
+            for number in range(150):
+                await service.post(to=f"user{number}@example.com")
+                # Each request on a connection of its own, so that another process may answer.
+                _, _, text = await service.call("GET", "/metrics", headers={"Connection": "close"})
+                found = counters(text)
+                gone_back += [(key, before[key], value) for key, value in found.items() if value < before.get(key, 0)]
+                gone_back += list(before.keys() - found.keys())
+                before = found
+            asked = {process for name, (process, *_) in found if name == "mailsvc_attempts_total"}
+            _, _, rows = await service.call("GET", "/providers")
+            told = {row["process"] for row in rows[0]["processes"]}
+
+    assert gone_back == []
+    assert len(asked) == 3
+    assert told == asked
+
+
+def counters(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every counter of mailsvc, by its name and its labels' values, of which the process is the first."""
+    return {
+        (sample.name, (sample.labels["process"], *sorted(sample.labels.values()))): sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+        if family.type == "counter" and family.name.startswith("mailsvc_")
+    }
 
 
 async def test_children_end_when_their_parent_is_killed(tmp_path: Path, postgres: PostgresServer) -> None:

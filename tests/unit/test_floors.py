@@ -43,7 +43,20 @@ FLOORS = [
         "sns",
     },
     {"outbox", "providers", "simulate", "resolver"},
-    {"fetch", "config", "outcome", "journal", "news", "choice", "files", "decision", "keys", "metrics", "accord"}
+    {
+        "fetch",
+        "config",
+        "outcome",
+        "journal",
+        "news",
+        "choice",
+        "files",
+        "decision",
+        "keys",
+        "metrics",
+        "accord",
+        "neighbours",
+    }
     | {"callbacks"},
     {"delivery", "rehearsal", "watch", "callback_drain", "reports", "webhooks"},
     {"drain"},

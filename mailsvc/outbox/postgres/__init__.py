@@ -56,7 +56,7 @@ class PostgresOutbox:
     def __init__(self, server: Server, bell: Bell, lease: float) -> None:
         self.lease = lease
         self._server, self._bell = server, bell
-        self.council = PostgresCouncil(server, lambda: bell.ring(Change.PROVIDERS))
+        self.council = PostgresCouncil(server, bell)
         self.callbacks = PostgresCallbacks(server)
         self.suppressions = PostgresSuppressions(server)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from ...council import Agreement, Proposal
-from .batch import storable
+from ...feed import Feed
+from ..base import Change
+from .batch import harmless, storable
+from .bell import Bell
 from .server import Server
 
 FOUND = "INSERT INTO agreement (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
@@ -52,12 +55,28 @@ WHERE name = $2 AND version = $3
 RETURNING name
 """
 
+# Not synced, like all that is told every second. A process that has shown nothing for five seconds is left out.
+SHOW = """
+WITH careless AS (
+    SELECT set_config('synchronous_commit', 'off', true)
+), clock AS (
+    SELECT extract(epoch FROM statement_timestamp())::double precision AS here FROM careless
+), shown AS (
+    INSERT INTO process (name, seen_at, sight) SELECT $1, here, $2::json FROM clock
+    ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, sight = excluded.sight RETURNING name, sight
+), gone AS (
+    DELETE FROM process USING clock WHERE seen_at < here - 60
+)
+SELECT name, sight FROM shown
+UNION ALL SELECT name, sight FROM process, clock WHERE name <> $1 AND seen_at > here - 5
+"""
+
 
 class PostgresCouncil:
-    """A Council. `tell` is called when there is news for the others."""
+    """A Council."""
 
-    def __init__(self, server: Server, tell: Callable[[], None]) -> None:
-        self._server, self._tell = server, tell
+    def __init__(self, server: Server, bell: Bell) -> None:
+        self._server, self._bell = server, bell
 
     async def found(self, names: Sequence[str]) -> None:
         """See Council."""
@@ -69,12 +88,26 @@ class PostgresCouncil:
         if proposals:
             rows = list(zip(*map(_row, proposals), strict=True))
             await self._server.run(lambda: self._server.fetch(MERGE, process, *rows))
-            self._tell()
+            self._bell.ring(Change.PROVIDERS)
         return [_agreement(row) for row in await self._server.look(READ, process)]
 
     async def claim_probe(self, process: str, name: str, version: int, seconds: float) -> bool:
         """See Council."""
         return bool(await self._server.run(lambda: self._server.fetch(CLAIM, process, name, version, seconds)))
+
+    async def show(self, process: str, sight: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """See Council."""
+        text = harmless(orjson.dumps(dict(sight)).decode())
+        rows = await self._server.run(lambda: self._server.fetch(SHOW, process, text))
+        return {name: orjson.loads(shown) for name, shown in sorted(rows)}
+
+    def relay(self, feed: Feed) -> None:
+        """See Council."""
+        self._bell.relay(feed)
+
+    async def tuned(self) -> None:
+        """See Council."""
+        await self._bell.tuned()
 
 
 def _row(given: Proposal) -> tuple[object, ...]:
