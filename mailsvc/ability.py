@@ -31,8 +31,8 @@ class Ability:
     display name may have. `size` is in bytes, of texts and of attachments as base64. `text` is in bytes of each of HTML
     and text. `reply_to` is how many addresses.
     `headers` is how many of the user's own it takes, `header_bytes` how long they are together with `reply_to`;
-    `ascii_headers`: with ASCII values only, `custom_headers`: only with names that begin with `X-`. `barred` are names
-    of headers, in lower case, that it refuses or ignores.
+    `ascii_headers`: with ASCII values only, and no escapes in them; `custom_headers`: only with names that begin with
+    `X-`. `barred` are names of headers, in lower case, that it refuses or ignores.
     `inline`: whether HTML can show attachments, `images`: if they are images only. `listed` are the only file
     extensions that it takes, `unlisted` those that it refuses; in lower case.
     """
@@ -77,7 +77,7 @@ class Ability:
             return None
         if self.headers is not None and len(mail.headers) > self.headers:
             return f"takes at most {self.headers} headers" if self.headers else "takes no headers"
-        if self.ascii_headers and not all(value.isascii() for value in mail.headers.values()):
+        if self.ascii_headers and not all(v.isascii() and "\\u" not in v for v in mail.headers.values()):
             return "takes ASCII only in headers"
         for name in mail.headers:
             if name.lower() in self.barred:

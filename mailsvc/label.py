@@ -22,13 +22,18 @@ def metadata(
 ) -> dict[str, str]:
     """Our id and then the metadata: at most `count` with it, each within its characters, all within `size` bytes.
 
-    The bytes are those of names and values, with 8 for what JSON puts around each pair.
+    The bytes are those of names and values, with 8 for what JSON puts around each pair. `ascii_only` leaves out
+    backslashes, too, which some take for escapes.
     """
     found, used = {OWN_ID: message.id}, _pair(OWN_ID, message.id)
     for key, text in message.metadata.items():
         too_long = (name is not None and len(key) > name) or (value is not None and len(text) > value)
         used_then = used + _pair(key, text)
-        if too_long or (ascii_only and not text.isascii()) or (size is not None and used_then > size):
+        if (
+            too_long
+            or (ascii_only and not (text.isascii() and "\\" not in text))
+            or (size is not None and used_then > size)
+        ):
             continue
         if count is not None and len(found) >= count:
             break

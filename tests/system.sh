@@ -1,7 +1,7 @@
 #!/bin/sh
-# The programs that tests drive and that pip cannot bring: a browser, strace for the count of disk writes, PostgreSQL.
-# Installs them with the system's package manager where that is allowed. Says loudly what is missing; under CI that is
-# a failure.
+# The programs that tests drive and that pip cannot bring: a browser, strace for the count of disk writes, PostgreSQL,
+# smtp-sink. Installs them with the system's package manager where that is allowed. Says loudly what is missing; under
+# CI that is a failure.
 missing=""
 have() { # a program in the path, or a pattern of its place
     case "$1" in
@@ -24,6 +24,11 @@ need chromium chromium "browser tests"
 need strace strace "disk tests"
 need faketime faketime "tests of clocks that are set"
 need "/usr/sbin/nginx" nginx-light "tests of deploy/nginx.conf"
+# Its smtp-sink is all that is wanted: without a configuration it installs no mail server that runs.
+if ! have /usr/sbin/smtp-sink && [ "$(id -u)" = 0 ] && have debconf-set-selections; then
+    echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+fi
+need /usr/sbin/smtp-sink postfix "tests of SMTP against another's server"
 need "/usr/lib/postgresql/*/bin/initdb" postgresql "tests on PostgreSQL"
 
 if [ -n "$missing" ]; then

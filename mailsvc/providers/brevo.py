@@ -186,8 +186,9 @@ def _custom(message: Message) -> str:
 
 
 def _answers(mailbox: Mailbox) -> dict[str, str]:
-    """The one address whose name it does not drop, and so must not be encoded."""
-    return {"email": mailbox.address, "name": mailbox.name} if mailbox.name else {"email": mailbox.address}
+    """Without a name beyond ASCII, which Brevo would write into the header as it is, and the mail may be lost."""
+    named = mailbox.name and mailbox.name.isascii() and "=?" not in mailbox.name
+    return {"email": mailbox.address, "name": mailbox.name} if named else {"email": mailbox.address}
 
 
 def _files(message: Message) -> list[dict[str, str]]:

@@ -53,6 +53,7 @@ _STATUSES = {403: Outcome.UNAUTHORIZED, 404: Outcome.DOWN, 405: Outcome.DOWN, 42
 _MAX_HEADERS, _MAX_TYPE = 15, 78
 _HEADER_VALUE = re.compile(r"[ -~]{1,995}")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
+_XML = re.compile(rb"<Error>.*?<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 _CLOCK = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
 
@@ -216,9 +217,11 @@ def _content(text: str) -> dict[str, str]:
 
 
 def _error(response: Response) -> tuple[str, str]:
-    """Type and text of an error; the type is empty if the answer is not of AWS."""
+    """Type and text of an error, in JSON or, as older services of AWS do, in XML; no type: it is not of AWS."""
     document: Any = from_json(response.body)
     body = document if isinstance(document, dict) else {}
+    if not body and (found := _XML.search(response.body)):
+        return found[1].decode(), found[2].decode("utf-8", "replace")
     said = response.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code")
     kind = said.partition(":")[0].rpartition("#")[2] if isinstance(said, str) else ""
     words = body.get("message") or body.get("Message")

@@ -23,6 +23,7 @@ _QUEUED_AS = re.compile(r"queued as ([\w.<>@-]+)|^(?:2\.\d\.\d )?Ok:? ([\w.-]{12
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
 # Words of servers for a quota of mails that is used up, not of a mailbox: SendGrid, Amazon SES, Google.
 _USED_UP = re.compile(r"credits exceeded|(daily|message|sending)[\w ]* (quota|limit)", re.IGNORECASE)
+_SERVER_FULL = ("4.3.1", "4.3.2")  # full, or not taking mail at the moment
 _UNVERIFIED = re.compile(r"address is not verified", re.IGNORECASE)  # Amazon SES says it after DATA
 _NO_RELAY = re.compile(r"relay", re.IGNORECASE)
 
@@ -141,7 +142,7 @@ def _recipient_outcome(reply: SmtpReply) -> Outcome:
 
 def _is_about_server(reply: SmtpReply) -> bool:
     """Whether it is the server that has to be left alone, and not a recipient: greylisted, or with a full mailbox."""
-    return any(code == 421 or _enhanced(text).startswith("4.3.") for code, text in reply.refused.values())
+    return any(code == 421 or _enhanced(text) in _SERVER_FULL for code, text in reply.refused.values())
 
 
 def _enhanced(text: str) -> str:

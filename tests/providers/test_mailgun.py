@@ -17,6 +17,7 @@ from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
 from mailsvc.providers.base import HttpRequest, Response, Settings
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
+from tests.providers.whole import WHOLE
 
 SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "mailgun.json"
 needs_specification = pytest.mark.skipif(
@@ -205,8 +206,8 @@ def test_a_domain_is_no_fault(domain: str) -> None:
 @needs_specification
 @pytest.mark.parametrize(
     "message",
-    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:])],
-    ids=["both parts", "html", "text", "one recipient"],
+    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:]), WHOLE],
+    ids=["both parts", "html", "text", "one recipient", "everything"],
 )
 def test_the_form_follows_the_official_specification(message: Message) -> None:
     document = gathered(message)
@@ -225,13 +226,18 @@ def test_the_specification_notices_a_fault() -> None:
 
 
 def gathered(message: Message = MESSAGE) -> dict[str, Any]:
-    """The form as a document; a field that can be repeated is a list."""
-    document: dict[str, Any] = {"to": []}
-    for name, value in fields(message):
-        if name == "to":
-            document[name].append(value)
+    """The form as a document; a field that can be repeated is a list, and a file is its name."""
+    repeated = ("to", "cc", "bcc", "o:tag", "attachment", "inline")
+    document: dict[str, Any] = {}
+    for part in parts(message):
+        name, file = part.get_param("name", header="content-disposition"), part.get_filename()
+        payload = part.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        value = file or payload.decode()
+        if name in repeated:
+            document.setdefault(str(name), []).append(value)
         else:
-            document[name] = value
+            document[str(name)] = value
     return document
 
 

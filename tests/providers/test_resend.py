@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from mailsvc.model import Message, Outcome
 from mailsvc.providers.base import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
+from tests.providers.whole import WHOLE
 
 SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "resend.json"
 ID = "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"
@@ -161,8 +162,8 @@ def test_again_takes_the_body_as_it_was_and_the_key_of_today() -> None:
 @pytest.mark.skipif(not SPECIFICATION.exists(), reason="needs Resend's specification beside the repository")
 @pytest.mark.parametrize(
     "message",
-    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:])],
-    ids=["both parts", "html", "text", "one recipient"],
+    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:]), WHOLE],
+    ids=["both parts", "html", "text", "one recipient", "everything"],
 )
 def test_the_body_follows_the_official_specification(message: Message) -> None:
     document = body(message)

@@ -15,6 +15,7 @@ from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
 from mailsvc.providers.base import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
+from tests.providers.whole import WHOLE
 
 SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "sendgrid.json"
 
@@ -160,8 +161,8 @@ def test_a_mail_that_begins_like_an_api_key_is_sent_as_it_is() -> None:
 @pytest.mark.skipif(not SPECIFICATION.exists(), reason="needs SendGrid's specification beside the repository")
 @pytest.mark.parametrize(
     "message",
-    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:])],
-    ids=["both parts", "html", "text", "one recipient"],
+    [MESSAGE, replace(MESSAGE, text=None), replace(MESSAGE, html=None), replace(MESSAGE, to=MESSAGE.to[1:]), WHOLE],
+    ids=["both parts", "html", "text", "one recipient", "everything"],
 )
 def test_the_body_follows_the_official_specification(message: Message) -> None:
     validator = specification()

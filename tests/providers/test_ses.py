@@ -35,7 +35,9 @@ def error(status: int, kind: str, message: str = "so it is", **headers: str) -> 
 
 
 TAKEN = answer(200, {"MessageId": ID})
+XML = b"<ErrorResponse><Error><Type>Sender</Type><Code>InvalidClientTokenId</Code><Message>gone</Message></Error>"
 CASES = [
+    Case("403 in XML", Response(403, {}, XML, AT), Outcome.UNAUTHORIZED, words="InvalidClientTokenId: gone"),
     Case("200", TAKEN, Outcome.ACCEPTED, provider_message_id=ID),
     Case("200 cut", replace(TAKEN, body=b'{"Mess', complete=False), Outcome.UNANSWERED, words="cut off"),
     Case("200 without id", answer(200, {}), Outcome.UNANSWERED),
