@@ -70,7 +70,8 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--demo", is_flag=True, help="Rehearse failover: three pretended providers with knobs on the page.")
-def serve(demo: bool) -> None:
+@click.option("--smtp", type=click.IntRange(0, 65535), metavar="PORT", help="Take mail by SMTP, too; see MAILSVC_SMTP.")
+def serve(demo: bool, smtp: int | None) -> None:
     """Serve the API and the page until SIGTERM or SIGINT. Everything is set by environment variables.
 
     A rehearsal (--demo) sends nothing and keeps its mails in a database of its own, which is gone at the end.
@@ -79,17 +80,19 @@ def serve(demo: bool) -> None:
     Examples:
       mailsvc serve
       mailsvc serve --demo
+      mailsvc serve --smtp 2525
       PORT=9000 mailsvc serve
       MAILSVC_FROM=me@example.com SENDGRID_API_KEY=… mailsvc serve
     """
     from .supervisor import run
 
+    environ = dict(os.environ) | ({"MAILSVC_SMTP": str(smtp)} if smtp is not None else {})
     with ExitStack() as stack:
         if demo:
             folder = stack.enter_context(TemporaryDirectory(prefix="mailsvc-demo-"))
-            config = prepared(Config.from_environ({**os.environ, "DATABASE_URL": f"sqlite:///{folder}/demo.db"}))
+            config = prepared(Config.from_environ({**environ, "DATABASE_URL": f"sqlite:///{folder}/demo.db"}))
         else:
-            config = Config.from_environ(os.environ)
+            config = Config.from_environ(environ)
         logs.configure(config.log_level, named=config.shared)
         gc.freeze()  # what is imported by now stays: no use in looking at it again and again
         sys.exit(run(config))

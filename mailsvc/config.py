@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -61,6 +62,9 @@ class Config:
     keep_callbacks: float
     callback_allow: tuple[str, ...]
     capture_only: bool
+    smtp_port: int | None
+    smtp_cert: Path | None
+    smtp_key: Path | None
     providers: Mapping[str, Settings]
     notes: tuple[str, ...] = ()
     rehearsal: bool = False
@@ -126,6 +130,9 @@ class Config:
             keep_callbacks=read.get("MAILSVC_KEEP_CALLBACKS", setting.keep(86_400), 30 * 86_400.0),
             callback_allow=read.get("MAILSVC_CALLBACK_ALLOW", allowed, ()),
             capture_only=capture_only,
+            smtp_port=read.get("MAILSVC_SMTP", setting.integer(0, 65535), None),
+            smtp_cert=read.get("MAILSVC_SMTP_CERT", Path, None),
+            smtp_key=read.get("MAILSVC_SMTP_KEY", Path, None),
             providers=providers,
             notes=read.notes(),
         )
@@ -265,6 +272,13 @@ def _check_reach(config: Config, read: _Reader) -> None:
             "no provider is configured, so mail would be kept and not sent, yet others can reach this server. "
             "Configure a provider (SENDGRID_API_KEY, SMTP_URL, …), or say MAILSVC_CAPTURE=1 if that is meant"
         )
+    if config.smtp_port is not None and config.smtp_cert is None and not config.loopback:
+        read.faults.append(
+            f"MAILSVC_SMTP_CERT and MAILSVC_SMTP_KEY are needed: HOST={config.host} can be reached from outside, and a "
+            "key must not be sent over SMTP without TLS"
+        )
+    if (config.smtp_cert is None) != (config.smtp_key is None):
+        read.faults.append("MAILSVC_SMTP_CERT and MAILSVC_SMTP_KEY go together: one is set, the other is not")
     wiping = next((name for name in WIPING_PLATFORMS if read.raw(name)), None)
     if (
         wiping

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from socket import socket
+from typing import TYPE_CHECKING
 
 import structlog
 from tornado.netutil import bind_sockets
@@ -23,6 +24,9 @@ from .errors import ConfigError, OwnedByAnother
 from .service import Service, running
 from .web import make_server
 from .web.server import FAREWELLS
+
+if TYPE_CHECKING:
+    from .smtpd import SmtpServer
 
 OK, UNTRUSTED = 0, 74  # exit codes
 AT_ONCE = 130  # exit code after a second interrupt
@@ -62,11 +66,13 @@ async def serve(
         found = sockets or _open(own, config)
         server.add_sockets(found)
         port = found[0].getsockname()[1]
+        smtp = await _smtp(service, shared=sockets is not None)
         log.info("serving", host=config.host, port=port, providers=list(config.providers), live=config.live)
         if serving:
             serving(service.keys.ring.empty)
         else:
-            print(banner(config, port, service.keys.ring.empty), flush=True)  # noqa: T201 - for the person who started it
+            words = banner(config, port, service.keys.ring.empty, smtp.port if smtp else None)
+            print(words, flush=True)  # noqa: T201 - for the person who started it
         broken = asyncio.create_task(service.watch.broken.wait(), name="broken")
         ended = asyncio.create_task(end.wait(), name="end")
         await asyncio.wait((broken, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -74,11 +80,25 @@ async def serve(
         await service.stop()
         server.stop()
         await _last_answers(service)
+        if smtp:
+            await smtp.close()
         await server.close_all_connections()
         for task in (broken, ended):
             task.cancel()
         log.info("stopped")
         return UNTRUSTED if service.watch.broken.is_set() else OK
+
+
+async def _smtp(service: Service, shared: bool) -> SmtpServer | None:
+    """The server for SMTP, if there is to be one. Raises ConfigError."""
+    if service.config.smtp_port is None:
+        return None
+    from .smtpd import SmtpServer  # noqa: PLC0415 - who does not want it does not pay for it
+
+    found = SmtpServer(service)
+    await found.open(shared)
+    log.info("serving_smtp", host=service.config.host, port=found.port)
+    return found
 
 
 async def _begun(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> Service | None:
@@ -188,7 +208,7 @@ def _on_signals(end: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGINT, interrupt)
 
 
-def banner(config: Config, port: int, open_to_all: bool) -> str:
+def banner(config: Config, port: int, open_to_all: bool, smtp_port: int | None = None) -> str:
     """What a person wants to know at the start: where, in which mode, and what to type."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     url = f"http://{host}:{port}"
@@ -204,6 +224,7 @@ def banner(config: Config, port: int, open_to_all: bool) -> str:
         f"  providers  {scores}",
         f"  database   {database}",
         f"  access     {'open, from this machine only (no MAILSVC_API_KEY)' if open_to_all else 'with an API key'}",
+        *([f"  smtp       {host}:{smtp_port}"] if smtp_port else []),
         *(f"  note       {note}" for note in config.notes),
         "Try it:",
         f"  curl{key} -d to=ann@example.com -d subject=Hello -d content='**It works.**' {url}/email",

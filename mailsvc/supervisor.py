@@ -135,7 +135,7 @@ class Supervisor:
         if not self._announced and sum(each.serves for each in self._children.values()) == self._config.processes:
             self._announced = True
             port = self._sockets[0].getsockname()[1]
-            print(banner(self._config, port, open_to_all), flush=True)  # noqa: T201 - for the person who started it
+            print(banner(self._config, port, open_to_all, self._config.smtp_port), flush=True)  # noqa: T201 - for the person who started it
 
     def _end(self, code: int | None = None) -> None:
         if self._deadline is None:

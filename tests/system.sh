@@ -21,6 +21,7 @@ need() { # need PROGRAM PACKAGE WHAT-FOR
 }
 
 need chromium chromium "browser tests"
+need /usr/sbin/smtp-source postfix "tests of SMTP in"
 need strace strace "disk tests"
 need faketime faketime "tests of clocks that are set"
 need "/usr/sbin/nginx" nginx-light "tests of deploy/nginx.conf"
