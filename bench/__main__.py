@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import growth
-from .processes import Server, fsyncs, load, mailsvc, noop, provider
+from .processes import Server, beside, fsyncs, load, mailsvc, noop, provider
 
 CLIENTS = (1, 32, 256)
+GOOD, NEIGHBOURS = 32, 8  # clients
 Figures = dict[str, Any]
 
 
@@ -75,6 +77,29 @@ def _compared(runs: list[list[Figures]]) -> Figures:
         "accept_p99_ms": middle(accepts, "p99_ms"),
         "p99_ratio": middle(accepts, "p99_ms") / middle(noops, "p99_ms"),
     }
+
+
+def hostile(turns: int, seconds: float) -> Figures:
+    """Good mails beside hostile requests, against the same beside as many more clients with good ones."""
+    runs: list[tuple[Figures, Figures]] = []
+    answered: Counter[str] = Counter()
+    with mailsvc() as service:
+        service.call("/providers/capture/pause", "POST")
+        load(service, GOOD, seconds=1)
+        for _ in range(turns):
+            # Those beside begin earlier and end later.
+            with beside("bench.load", service, NEIGHBOURS, "--seconds", seconds + 2):
+                time.sleep(1)
+                among_good = load(service, GOOD, seconds=seconds)
+            with beside("bench.hostile", service, NEIGHBOURS, seconds + 2) as told:
+                time.sleep(1)
+                runs.append((among_good, load(service, GOOD, seconds=seconds)))
+            answered.update(told["statuses"])
+    found: Figures = {"answered": dict(answered)}
+    for name in ("per_second", "p99_ms"):
+        found[name] = statistics.median(run[1][name] for run in runs)
+        found[f"{name}_ratio"] = statistics.median(bad[name] / good[name] for good, bad in runs)
+    return found
 
 
 def end_to_end(turns: int, mails: int) -> Figures:
@@ -169,6 +194,9 @@ def rows(figures: Figures) -> list[tuple[str, str, str]]:
         ("CPU s per 1,000 mails, end to end, plain HTTP", f"{ways['plain']['cpu_s_per_1000']:.2f}", "≤ 1.1"),
         ("provider after 50 ms ÷ at once, 256 in flight", f"{ways['50ms_to_instant']:.2f}", "≥ 0.85"),
         (f"claim at {grown[-1]['rows']:,} ÷ at {grown[0]['rows']:,} rows", f"{claim:.2f}", "≤ 1.5"),
+        (f"slowest list of 20 at {grown[-1]['rows']:,} rows, ms", f"{grown[-1]['list_ms']:.1f}", ""),
+        ("good mails beside hostile requests ÷ beside good", f"{figures['hostile']['per_second_ratio']:.2f}", ""),
+        ("the same, p99", f"{figures['hostile']['p99_ms_ratio']:.2f}", ""),
         ("memory idle, MB", f"{memory['idle']:.0f}", "≤ 65"),
         ("memory after 32 clients, MB", f"{memory['32 clients']:.0f}", "≤ 110"),
         ("memory after 256 clients, MB", f"{memory['256 clients']:.0f}", "≤ 140"),
@@ -183,7 +211,7 @@ def show(figures: Figures) -> None:
     print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}")
     print(f"load before the run {about['load_before']:.2f}, one fdatasync {about['fdatasync_ms']:.2f} ms\n")
     for what, figure, goal in rows(figures):
-        print(f"{what:50} {figure:>9}   goal {goal}")
+        print(f"{what:50} {figure:>9}{goal and f'   goal {goal}'}")
     print("\nabsolute figures of this run (they drift with the machine):")
     for clients in CLIENTS:
         line = figures["accept"][str(clients)]
@@ -202,6 +230,9 @@ def show(figures: Figures) -> None:
             f"  {line['rows']:9,} rows: claim of 64 in {line['claim_ms']:.2f} ms,"
             f" accept of 32 in {line['accept_ms']:.2f} ms"
         )
+        print("             lists of 20:", ", ".join(f"{what} {took:.2f} ms" for what, took in line["lists"].items()))
+    told = figures["hostile"]["answered"]
+    print(f"  hostile requests answered beside good ones, by status: {told}")
 
 
 def main() -> None:
@@ -212,6 +243,8 @@ def main() -> None:
     figures: Figures = {"machine": machine()}
     say("accepting …")
     figures["accept"] = accept(turns, seconds)
+    say("good mails beside hostile requests …")
+    figures["hostile"] = hostile(turns, seconds)
     say("end to end …")
     figures["end_to_end"] = end_to_end(turns, mails)
     say("cold start …")

@@ -121,6 +121,18 @@ def _fault(url: str, folder: str, fault: dict[str, object]) -> None:
     urllib.request.urlopen(request, timeout=10, context=context).close()
 
 
+@contextmanager
+def beside(module: str, server: Server, *arguments: object) -> Iterator[dict[str, Any]]:
+    """Another load on a server, from the same core as the first; what it has to tell is there after the block."""
+    found: dict[str, Any] = {}
+    command = [sys.executable, "-m", module, str(server.port), *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    os.sched_setaffinity(process.pid, {LOAD_CORE})
+    yield found
+    out, _ = process.communicate(timeout=300)
+    found |= json.loads(out)
+
+
 def load(server: Server, clients: int, **how: float) -> dict[str, Any]:
     """Put load on a server from the other core."""
     options = [word for name, value in how.items() for word in (f"--{name}", str(value))]
