@@ -6,6 +6,7 @@ import random
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -13,6 +14,7 @@ import orjson
 import structlog
 from tornado.concurrent import Future
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..access import ApiKey, Scope
@@ -56,8 +58,17 @@ class Handler(RequestHandler):
         self.key = STRANGER
         self.session: str | None = None
 
+    def clear(self) -> None:
+        """Called by Tornado for every answer, errors included: as its own, with the date made once a second."""
+        self._headers = HTTPHeaders()
+        self._headers["Content-Type"] = "text/html; charset=UTF-8"
+        self._headers["Date"] = _date(int(time.time()))
+        self.set_default_headers()
+        self._write_buffer: list[bytes] = []
+        self._status_code, self._reason = 200, "OK"
+
     def set_default_headers(self) -> None:
-        """Called by Tornado for every answer, errors included."""
+        """Called for every answer, errors included."""
         given = self.request.headers.get("X-Request-Id")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_RANDOM.getrandbits(64):016x}"
         headers = self._headers  # set_header() would look for line breaks, each time
@@ -190,6 +201,11 @@ class Handler(RequestHandler):
 
     def compute_etag(self) -> None:
         """No answer here is cached."""
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return format_timestamp(second)
 
 
 def rfc3339(at: float | None) -> str | None:
