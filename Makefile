@@ -8,7 +8,7 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faulttest check bench crashtest deploy-check format system lock clean
+.PHONY: help run test test-postgres faulttest check bench crashtest deploy-check format system lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,9 @@ run: $(RUN) ## install what is needed into .venv and serve on http://127.0.0.1:8
 
 test: $(DEV) system check ## the whole test suite: lint, types, unit, contract, e2e
 	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-postgres: $(DEV) system ## every e2e test that can, on PostgreSQL; `make test` runs the main ones on both
+	@E2E_DATABASE=postgres $(BIN)/python -m pytest -q -n auto --dist loadgroup tests/e2e
 
 faulttest: $(DEV) ## kill, or fail, each write of one accept and one send, one after the other: minutes
 	@FAULTS=all $(BIN)/python -m pytest -q -n auto tests/e2e/test_storage_sweep.py

@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
 ROOT = Path(__file__).parents[2]
+# Where a process keeps its mail whose test says nothing about it: by its folder, an URL; None: a file in that folder.
+default_database: Callable[[Path], str] | None = None
 FORM = {"to": "ann@example.com", "subject": "Hi", "content": "**hello**"}
 
 
@@ -29,6 +31,8 @@ class Mailsvc:
     """
 
     def __init__(self, folder: Path, *under: str, **settings: str) -> None:
+        if default_database and "DATABASE_URL" not in settings:
+            settings["DATABASE_URL"] = default_database(folder)
         self.folder, self.settings, self.under = folder, settings, under
         self.url = ""
         self.out: list[str] = []

@@ -34,6 +34,7 @@ def told(mail: dict[str, Any]) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize("step", ["half", "body", "answer"])
+@pytest.mark.sqlite
 async def test_a_mail_whose_handing_over_was_cut_by_a_kill_is_one_mail_in_the_same_bytes(
     tmp_path: Path, step: str
 ) -> None:
@@ -99,6 +100,7 @@ async def test_a_provider_that_forgets_its_keys_makes_a_double_that_is_on_record
     assert resend.accepted(sent["id"]) == 2
 
 
+@pytest.mark.sqlite
 async def test_a_mail_in_doubt_whose_provider_was_taken_out_goes_elsewhere_or_is_held(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
         resend.fault("hang")

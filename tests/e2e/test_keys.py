@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.process import FORM, Mailsvc, run
 
 FIRST = "first-key-nobody-can-guess-0123456789"
@@ -138,6 +140,7 @@ async def test_a_key_with_a_rate_is_told_when_it_may_send_again_and_nobody_else_
     assert (len(read[2]["data"]), other[0]) == (3, 202)
 
 
+@pytest.mark.sqlite
 async def test_a_key_is_shown_once_and_only_its_digest_is_kept_also_over_a_restart(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST, MAILSVC_LOG="debug") as service:
         key, key_id = await made(service, "shop", rate=600, domains=["example.com"])

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.process import Mailsvc, run
 
 CANARIES = {"to": "canary-recipient@example.com", "to_name": "canary-name", "subject": "canary-subject"}
@@ -40,6 +42,7 @@ async def test_bodies_are_erased_when_their_time_has_come_and_the_mail_says_so(t
     assert found(tmp_path) == []
 
 
+@pytest.mark.sqlite
 async def test_an_erased_recipient_is_on_the_disk_no_more(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         mail_id = await service.post(**CANARIES, content="canary-body " * 2000)
