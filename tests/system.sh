@@ -23,6 +23,8 @@ need() { # need PROGRAM PACKAGE WHAT-FOR
 need chromium chromium "browser tests"
 need /usr/sbin/smtp-source postfix "tests of SMTP in"
 need strace strace "disk tests"
+need node nodejs "JavaScript in the docs"
+need curl curl "shell in the docs"
 need faketime faketime "tests of clocks that are set"
 need "/usr/sbin/nginx" nginx-light "tests of deploy/nginx.conf"
 # Its smtp-sink is all that is wanted: without a configuration it installs no mail server that runs.

@@ -17,9 +17,11 @@ from tests.e2e.test_keys import FIRST
 from tests.e2e.test_smtp_in import Smtp
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("migrating.md", "smtp.md")
+PAGES = ("clients.md", "migrating.md", "smtp.md")
 COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "javascript": ("node", "--input-type=module", "-"),
     "python": (sys.executable, "-"),
+    "sh": ("sh", "-eu"),
 }
 
 

@@ -13,6 +13,7 @@ FLOORS = [
         "address",
         "model",
         "access",
+        "client",
         "limits",
         "clock",
         "sigv4",
