@@ -162,7 +162,7 @@ def at_iso(value: object, now: float) -> float:
     """A time as in ISO 8601, UTC unless it says otherwise; now if it is none, or lies ahead."""
     try:
         date = datetime.fromisoformat(str(value))
-        return min((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), now)
+        return at_unix((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), now)
     except (ValueError, OverflowError):
         return now
 

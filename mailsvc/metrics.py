@@ -166,12 +166,17 @@ def _reports(reading: Reading) -> Iterator[Metric]:
     unmatched = CounterMetricFamily(
         "mailsvc_unmatched_reports", "Reports for which no mail was found, by provider.", labels=["provider"]
     )
+    given_up = CounterMetricFamily(
+        "mailsvc_given_up_reports", "Reports that an error kept from being merged, by provider.", labels=["provider"]
+    )
     for name in names:
         for kind in ReportType:
             told.add_metric([name, kind.value], reading.tally.reports[name, kind])
         unmatched.add_metric([name], reading.tally.unmatched[name])
+        given_up.add_metric([name], reading.tally.given_up[name])
     yield told
     yield unmatched
+    yield given_up
     yield CounterMetricFamily(
         "mailsvc_duplicates_confirmed", "Mails that reports have shown to be sent twice.", reading.tally.doubled
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -157,6 +158,8 @@ class Reports:
         if folded.fate is Fate.UNMATCHED:
             self._tally.unmatched[report.provider] += 1
             log.info("report_unmatched", provider=report.provider, type=report.type.value)
+        elif folded.error is not None:
+            self._note_error(folded, folded.error)
         elif folded.status is not None:
             self._reputation.learn(report, time.monotonic())
             status = folded.status.value
@@ -166,3 +169,16 @@ class Reports:
         if folded.doubled:
             self._tally.doubled += 1
             log.error("sent_twice", mail=folded.mail_id, provider=report.provider)
+
+    def _note_error(self, folded: Folded, error: Exception) -> None:
+        """Where it happened, but not its words: these may hold the values, and so an address."""
+        given_up = folded.fate is Fate.GIVEN_UP
+        self._tally.given_up[folded.report.provider] += given_up
+        log.error(
+            "report_failed",
+            provider=folded.report.provider,
+            type=folded.report.type.value,
+            given_up=given_up,
+            error=type(error).__name__,
+            exception="".join(traceback.format_tb(error.__traceback__)),
+        )

@@ -37,7 +37,8 @@ class Durations:
 class Tally:
     """Counts by provider. `attempts` has those that ended, by provider and outcome; `accepted` counts the mails that
     were taken in, `refused` the requests that were answered with an error, by its code. `reports` has those that were
-    new, by provider and type, `unmatched` those for which no mail was found; `doubled` mails that were sent twice.
+    new, by provider and type, `unmatched` those for which no mail was found, `given_up` those that an error of our own
+    kept from being merged; `doubled` mails that were sent twice.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Tally:
         self.attempts: Counter[tuple[str, Outcome]] = Counter()
         self.reports: Counter[tuple[str, ReportType]] = Counter()
         self.unmatched: Counter[str] = Counter()
+        self.given_up: Counter[str] = Counter()
         self.doubled = 0
         self.durations: defaultdict[str, Durations] = defaultdict(Durations)
 

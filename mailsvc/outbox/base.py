@@ -157,12 +157,15 @@ class Fate(StrEnum):
     MERGED = "merged"
     WAITS = "waits"  # no mail was found yet; the answer that names it may be under way
     UNMATCHED = "unmatched"  # it is about no mail of ours
+    FAILED = "failed"  # an unexpected error came in the way; it is tried again
+    GIVEN_UP = "given_up"  # the same, for the last time
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
     """A report, and what it did. `status` is where the mail stands, `was` where it stood before this batch; both None
-    without a mail. `doubled`: by now it is known that the mail was sent twice, and it was not before.
+    without a mail. `doubled`: by now it is known that the mail was sent twice, and it was not before. `error` is what
+    came in the way.
     """
 
     report: Report
@@ -171,6 +174,7 @@ class Folded:
     was: Status | None = None
     status: Status | None = None
     doubled: bool = False
+    error: Exception | None = None
 
 
 class Change(StrEnum):
@@ -269,6 +273,9 @@ class Outbox(Protocol):
         A mail is found by our id, else by what its provider calls it, among the mails to that recipient. What merge.py
         says is written down with the report: status, recipients, events. A mail that was in the queue or in doubt is
         settled by that, and due no more. One in mid-attempt keeps its attempt, whose end changes nothing else.
+
+        A report that an unexpected error keeps from being merged keeps no other waiting: it is tried again as
+        LOOK_AGAIN says, and given up then.
         """
 
     async def get(self, id: str, owner: str | None = None) -> Record | None:  # noqa: A002 - the field's own name

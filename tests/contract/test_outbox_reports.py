@@ -1,6 +1,7 @@
 """What reports make of mails, in every outbox."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.errors import Conflict
-from mailsvc.merge import ORDER
+from mailsvc.merge import ORDER, Known, Merged, merge
 from mailsvc.model import Outcome, Report, ReportType, Resolution, Status
 from mailsvc.outbox.base import KEEP_UNMATCHED, LOOK_AGAIN, Fate, Outbox
 from tests.contract.samples import (
@@ -386,6 +387,37 @@ async def test_a_report_that_cannot_be_stored_spoils_no_other(open_store: OpenSt
 
         assert [type(each) for each in results] == [UnicodeEncodeError, bool]
         assert [each.fate for each in await outbox.fold(10, LATER)] == [Fate.MERGED]
+
+
+async def test_a_report_that_an_error_keeps_from_being_merged_keeps_no_other_waiting(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(known: Known, reports: Sequence[Report], now: float) -> Merged:
+        merged = merge(known, reports, now)
+        poisoned = any(each.event == "poison" for each in reports)
+        return replace(merged, people={0: Status.SENT, 1: "no status"}) if poisoned else merged  # type: ignore[dict-item]
+
+    for name in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"mailsvc.outbox.{name}.inbox.merge", broken)
+    async with open_store() as outbox:
+        ann, bob = [await sent(outbox), await sent(outbox)]
+        poison = report(ann, event="poison", recipient=None)
+        first = await tell(outbox, poison, report(ann, "opened"), report(bob), report(None, recipient="?"))
+        after = [await status(outbox, mail_id) for mail_id in (ann, bob)]
+        now, fates = LATER, list[Fate]()
+        for wait in LOOK_AGAIN:
+            assert await outbox.fold(10, now + wait - 0.5) == []
+            now += wait
+            (folded,) = await outbox.fold(10, now)
+            fates.append(folded.fate)
+            assert isinstance(folded.error, AttributeError)
+        rest = await outbox.fold(10, now + 30 * 86_400)
+        events = [event.type for event in (await shown(outbox, ann)).events]
+
+    assert first == [Fate.FAILED, Fate.MERGED, Fate.MERGED, Fate.UNMATCHED]
+    assert after == [Status.SENT, Status.DELIVERED]
+    assert fates == [Fate.FAILED] * (len(LOOK_AGAIN) - 1) + [Fate.GIVEN_UP]
+    assert (rest, events) == ([], ["opened"])
 
 
 async def test_no_more_reports_are_merged_than_there_is_room_for(open_store: OpenStore) -> None:

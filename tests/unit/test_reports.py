@@ -5,12 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailsvc.errors import HookRefused, NotFound, NotSent, StorageUnavailable, Unavailable
 from mailsvc.feed import Feed
+from mailsvc.hook import at_iso
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Outbox
+from mailsvc.outbox.base import LOOK_AGAIN, Outbox
 from mailsvc.providers.base import Answer, HttpRequest, Request, Response, Settings
 from mailsvc.reports import FETCHES, Reports
 from mailsvc.tally import Tally
@@ -151,3 +153,34 @@ async def test_without_a_public_name_no_signature_can_be_about_it(tmp_path: Path
         reports._public_url = None
         with pytest.raises(NotFound, match="MAILSVC_PUBLIC_URL"):
             await take(reports, "mandrill", hooks.request("mandrill", "delivered"))
+
+
+async def test_an_error_of_our_own_is_logged_without_its_words_and_counted_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("about ann@example.com")
+
+    monkeypatch.setattr("mailsvc.outbox.sqlite.inbox.merge", broken)
+    async with reporting(tmp_path, "brevo") as (reports, outbox, _):
+        await store(outbox, addition(id=hooks.MAIL_ID, to=(hooks.mailbox(),)))
+        await take(reports, "brevo", hooks.request("brevo", "delivered"))
+        began = reports._clock()
+        with capture_logs() as logs:
+            for passed in range(len(LOOK_AGAIN) + 1):
+                monkeypatch.setattr(reports, "_clock", lambda passed=passed: began + 2 * 86_400 * passed)
+                await reports.fold()
+
+    assert [line["given_up"] for line in logs] == [*[False] * len(LOOK_AGAIN), True]
+    assert (logs[0]["event"], logs[0]["error"], logs[0]["provider"]) == ("report_failed", "ValueError", "brevo")
+    assert "in broken" in logs[0]["exception"]
+    assert "ann@" not in str(logs)
+    assert reports._tally.given_up == {"brevo": 1}
+
+
+@pytest.mark.parametrize(
+    "said", ["0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "tomorrow", None]
+)
+def test_a_time_that_no_report_can_have_is_now(said: object) -> None:
+    assert at_iso(said, hooks.NOW) == hooks.NOW
+    assert at_iso("2023-01-02T03:04:05Z", hooks.NOW) == 1672628645

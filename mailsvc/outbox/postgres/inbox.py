@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ...errors import Conflict
+from ...errors import Conflict, StorageUnavailable
 from ...merge import Known, Merged, Person, Told, merge
 from ...model import Outcome, Report, ReportType, Status
 from ..base import ERASED_ADDRESS, LOOK_AGAIN, NEWEST, Fate, Folded
@@ -18,6 +18,7 @@ from .batch import as_uuid, columns, harmless, in_waves, storable
 from .server import Server
 from .suppressions import learn
 from .tally import TALLY
+from .trouble import nothing_done, storage_trouble
 
 STEP = 500  # rows forgotten at a time, so that nobody waits long
 
@@ -100,6 +101,7 @@ WITH given AS (
 ), {TALLY}
 SELECT 1
 """  # noqa: S608 - a constant
+PUT_OFF = "UPDATE report SET due_at = $2, tries = tries + 1 WHERE number = $1"
 FORGET = """
 DELETE FROM report WHERE number IN
     (SELECT number FROM report WHERE mail IS NULL AND received_at < $1 ORDER BY received_at LIMIT $2)
@@ -143,17 +145,47 @@ def _values(report: Report) -> tuple[object, ...]:
 
 
 async def fold(server: Server, room: int, now: float) -> list[Folded]:
-    """Merge what is due."""
-    return await server.transact(lambda connection: _fold(connection, room, now))
+    """Merge what is due: all together, and if that is not to be, each report by itself."""
+    try:
+        return await server.transact(lambda connection: _fold(connection, room, now, _merge))
+    except StorageUnavailable:
+        raise
+    except Exception:
+        return await server.transact(lambda connection: _fold(connection, room, now, _one_by_one))
 
 
-async def _fold(connection: asyncpg.Connection, room: int, now: float) -> list[Folded]:
+async def _fold(
+    connection: asyncpg.Connection,
+    room: int,
+    now: float,
+    run: Callable[[asyncpg.Connection, Sequence[_Row], float], Awaitable[list[Folded]]],
+) -> list[Folded]:
     rows = [_row(each) for each in await connection.fetch(DUE, now, room)]
     if not rows:
         return []
     await _find(connection, [row for row in rows if row.mail is None])
+    await connection.fetch(LOCK, list({row.mail for row in rows if row.mail}))
+    return await run(connection, rows, now)
+
+
+async def _one_by_one(connection: asyncpg.Connection, rows: Sequence[_Row], now: float) -> list[Folded]:
+    """What an unexpected error keeps from being merged is tried again later, and given up in the end."""
+    folded: list[Folded] = []
+    for row in rows:
+        try:
+            async with connection.transaction():
+                folded += await _merge(connection, [row], now)
+        except Exception as error:
+            if nothing_done(error) or storage_trouble(error) is not None:
+                raise
+            again = row.tries < len(LOOK_AGAIN)
+            await connection.execute(PUT_OFF, row.number, now + LOOK_AGAIN[row.tries] if again else None)
+            folded.append(Folded(row.report, Fate.FAILED if again else Fate.GIVEN_UP, error=error))
+    return folded
+
+
+async def _merge(connection: asyncpg.Connection, rows: Sequence[_Row], now: float) -> list[Folded]:
     ids = list({row.mail for row in rows if row.mail})
-    await connection.fetch(LOCK, ids)
     known = {each["id"]: _known(each) for each in await connection.fetch(KNOWN, ids)} if ids else {}
     merged = {mail: _into(known[mail], [row for row in rows if row.mail == mail], now) for mail in known}
     for row in rows:

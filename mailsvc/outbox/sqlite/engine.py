@@ -111,7 +111,7 @@ class Engine:
         results: list[R | Exception] = []
 
         def run(transaction: Transaction, careful: bool) -> None:
-            results[:] = _one_by_one(work, transaction, rows) if careful else work(transaction, rows)
+            results[:] = one_by_one(work, transaction, rows) if careful else work(transaction, rows)
 
         await self._commits(_Job(run, durable))
         return results
@@ -201,7 +201,8 @@ class Engine:
         return trouble
 
 
-def _one_by_one(work: Work[T, R], transaction: Transaction, rows: Sequence[T]) -> list[R | Exception]:
+def one_by_one(work: Work[T, R], transaction: Transaction, rows: Sequence[T]) -> list[R | Exception]:
+    """Run a work function for each row by itself: what one of them did before its error is taken back."""
     results: list[R | Exception] = []
     for row in rows:
         moved = transaction.moved.copy()

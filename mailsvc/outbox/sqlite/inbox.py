@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...errors import Conflict
@@ -12,7 +13,7 @@ from ...merge import OPEN, Known, Merged, Person, Place, Told, merge
 from ...model import Outcome, Report, ReportType, Status
 from ..base import ERASED_ADDRESS, KEEP_UNMATCHED, LOOK_AGAIN, NEWEST, Fate, Folded
 from .deliver import FORGET_PAYLOADS, RESOLVE, harmless
-from .engine import Transaction
+from .engine import Transaction, one_by_one
 from .events import INSERT_EVENT
 from .suppressions import learn
 
@@ -113,13 +114,33 @@ def _fold(transaction: Transaction, due: Due) -> list[Folded]:
         row.mail = row.mail or _find(connection, row.report)
         if row.mail is not None:
             by_mail.setdefault(row.mail, []).append(row)
-    folded = {
-        number: each for mail, some in by_mail.items() for number, each in _into(transaction, mail, some, due.now)
-    }
+    folded: dict[int, Folded] = {}
+    for group, result in zip(by_mail.values(), _groups(transaction, list(by_mail.values()), due.now), strict=True):
+        folded |= _each(transaction, group, due.now) if isinstance(result, Exception) else result
     for row in rows:
         if row.number not in folded:
             folded[row.number] = _put_off(connection, row, due.now)
     return [folded[row.number] for row in rows]
+
+
+def _each(transaction: Transaction, rows: Sequence[_Row], now: float) -> dict[int, Folded]:
+    """Merge reports one by one, so that none but those at fault are put off."""
+    folded: dict[int, Folded] = {}
+    for row, result in zip(rows, _groups(transaction, [[row] for row in rows], now), strict=True):
+        if isinstance(result, Exception):
+            folded[row.number] = _again(transaction.connection, row, result, now)
+        else:
+            folded |= result
+    return folded
+
+
+def _groups(transaction: Transaction, groups: Sequence[list[_Row]], now: float) -> list[dict[int, Folded] | Exception]:
+    """Merge reports by the mail; an error in its place for a mail that could not be written."""
+    return one_by_one(partial(_merge, now), transaction, groups)
+
+
+def _merge(now: float, transaction: Transaction, groups: Sequence[list[_Row]]) -> list[dict[int, Folded] | Exception]:
+    return [dict(_into(transaction, rows[0].mail or 0, rows, now)) for rows in groups]
 
 
 def _row(values: Sequence[Any]) -> _Row:
@@ -212,6 +233,15 @@ def _put_off(connection: sqlite3.Connection, row: _Row, now: float) -> Folded:
         return Folded(row.report, Fate.WAITS)
     connection.execute(SEEN, (row.number,))
     return Folded(row.report, Fate.UNMATCHED)
+
+
+def _again(connection: sqlite3.Connection, row: _Row, error: Exception, now: float) -> Folded:
+    """An error came in the way that is not the store's."""
+    if row.tries < len(LOOK_AGAIN):
+        connection.execute(LATER, (now + LOOK_AGAIN[row.tries], row.number))
+        return Folded(row.report, Fate.FAILED, error=error)
+    connection.execute(SEEN, (row.number,))
+    return Folded(row.report, Fate.GIVEN_UP, error=error)
 
 
 def forget(transaction: Transaction, times: Sequence[float]) -> list[bool | Exception]:
