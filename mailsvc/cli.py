@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from importlib import import_module
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,6 +37,7 @@ class _Commands(Defaulting):
         "doctor": ("mailsvc.cli_ops", "doctor"),
         "keys": ("mailsvc.cli_keys", "keys"),
         "migrate": ("mailsvc.cli_ops", "migrate"),
+        "send": ("mailsvc.cli_send", "send"),
         "simulate": ("mailsvc.simulate.cli", "simulate"),
     }
 
@@ -60,6 +61,7 @@ def cli() -> None:
     Examples:
       mailsvc                                     serve on http://127.0.0.1:8080, in sandbox
       mailsvc send ann@example.com -s Hi -c '**Hello**' --wait
+      mailsvc send ann@example.com --provider ses   try one provider, without a server
       mailsvc serve --demo                        rehearse an outage on the page, with nothing sent
       mailsvc simulate classic                    what the score rule buys
       mailsvc crashtest                           what a kill -9 may cost, on your own disk
@@ -96,36 +98,6 @@ def serve(demo: bool, smtp: int | None) -> None:
         logs.configure(config.log_level, named=config.shared)
         gc.freeze()  # what is imported by now stays: no use in looking at it again and again
         sys.exit(run(config))
-
-
-@cli.command()
-@click.argument("to", nargs=-1, required=True)
-@click.option("-s", "--subject", required=True, help="One line.")
-@click.option("-c", "--content", help="Markdown; without it, the standard input is read.")
-@click.option("--from", "sender", help="The sender; default: what the server is configured with.")
-@click.option("--idempotency-key", help="Makes it safe to repeat the command.")
-@click.option("--wait", is_flag=True, help="Wait until the mail has left the queue and print what happened.")
-@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@asks_server
-def send(
-    remote: Remote,
-    to: tuple[str, ...],
-    subject: str,
-    content: str | None,
-    sender: str | None,
-    idempotency_key: str | None,
-    wait: bool,
-    as_json: bool,
-) -> int:
-    """Send a mail through a running server.
-
-    \b
-    Examples:
-      mailsvc send ann@example.com -s Hello -c '**It works.**' --wait
-      echo '# Report' | mailsvc send ann@example.com bob@example.com -s Report
-    """
-    mail: dict[str, Any] = {"to": list(to), "subject": subject, "content": content or sys.stdin.read()}
-    return remote.send(mail | ({"from": sender} if sender else {}), idempotency_key, wait, as_json)
 
 
 @cli.group(cls=Defaulting)

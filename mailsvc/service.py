@@ -45,7 +45,7 @@ from .journal import MAX_BATCH, Journal
 from .keys import Keys
 from .limits import Limits
 from .metrics import Reading, Store, packed
-from .model import Mail, Record, Resolution, Status, new_id
+from .model import Mail, Record, Resolution, Status
 from .neighbours import Neighbours
 from .outbox import open_outbox
 from .outbox.base import Added, Addition, Change, Erasure, Extent, Outbox, Page
@@ -178,7 +178,7 @@ class Service:
         if submission.content:
             await _check(submission.content)
         now = time.time()
-        mail = self._mail(submission, now)
+        mail = submission.mail(now, self.config.sender, self.config.on_uncertain)
         self._refuse_what_nobody_can_carry(mail)
         return Addition(mail, now, key.id, idempotency_key, fingerprint)
 
@@ -278,28 +278,6 @@ class Service:
         if all(lacks.values()):
             why = "; ".join(f"{name} {reason}" for name, reason in lacks.items())
             raise InvalidMail([FieldFault("mail", "cannot", f"can be sent by no configured provider: {why}")])
-
-    def _mail(self, submission: Submission, now: float) -> Mail:
-        to, cc, bcc = submission.people
-        return Mail(
-            id=new_id(now),
-            created_at=now,
-            sender=submission.sender or self.config.sender,
-            to=to,
-            cc=cc,
-            bcc=bcc,
-            reply_to=submission.reply_to,
-            headers=submission.headers,
-            tags=submission.tags,
-            metadata=submission.metadata,
-            ignore_suppression=submission.ignore_suppression,
-            attachments=tuple(file.attachment for file in submission.attachments),
-            subject=submission.subject,
-            on_uncertain=submission.on_uncertain or self.config.on_uncertain,
-            content=submission.content or None,
-            html=submission.html or None,
-            text=submission.text or None,
-        )
 
     # Providers.
 

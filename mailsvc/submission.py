@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from .address import AddressError, Mailbox, control_character, parse_mailbox, parse_name
 from .attachment import File
 from .errors import FieldFault, InvalidMail
-from .model import OnUncertain
+from .model import Mail, OnUncertain, new_id
 
 MAX_RECIPIENTS = 50
 MAX_SUBJECT = 998  # a header line of RFC 5322
@@ -244,6 +244,29 @@ class Submission(BaseModel):
         boxes = (Mailbox(self.to[0].address, self.to_name),) if self.to_name else self.to
         seen: set[str] = set()
         return _once(boxes, seen), _once(self.cc, seen), _once(self.bcc, seen)
+
+    def mail(self, now: float, sender: Mailbox, on_uncertain: OnUncertain) -> Mail:
+        """The mail that was asked for, as of this moment; `sender` and `on_uncertain` are for who does not say."""
+        to, cc, bcc = self.people
+        return Mail(
+            id=new_id(now),
+            created_at=now,
+            sender=self.sender or sender,
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            reply_to=self.reply_to,
+            headers=self.headers,
+            tags=self.tags,
+            metadata=self.metadata,
+            ignore_suppression=self.ignore_suppression,
+            attachments=tuple(file.attachment for file in self.attachments),
+            subject=self.subject,
+            on_uncertain=self.on_uncertain or on_uncertain,
+            content=self.content or None,
+            html=self.html or None,
+            text=self.text or None,
+        )
 
 
 def _once(boxes: tuple[Mailbox, ...], seen: set[str]) -> tuple[Mailbox, ...]:

@@ -48,7 +48,7 @@ def _password(header: str) -> str:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """The form, the last value of each field; empty if it is none."""
+    """The form, the last value of each field, without files; empty if it is none."""
     head = f"Content-Type: {request.headers.get('content-type', '')}\r\n\r\n"
     form = email.message_from_bytes(head.encode() + request.body)
     if form.get_content_type() != "multipart/form-data" or not form.is_multipart():
@@ -56,4 +56,5 @@ def _fields(request: HttpRequest) -> dict[str, str]:
     return {
         str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True).decode()
         for part in form.get_payload()
+        if not part.get_filename()
     }

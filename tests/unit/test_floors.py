@@ -66,8 +66,8 @@ FLOORS = [
     {"web"},
     {"smtpd"},
     {"serve", "remote", "logs", "crashtest", "doctor"},
-    {"command", "backup", "supervisor"},
-    {"cli", "cli_keys", "cli_ops", "cli_callbacks"},
+    {"command", "backup", "trial", "supervisor"},
+    {"cli", "cli_keys", "cli_ops", "cli_callbacks", "cli_send"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -1,0 +1,94 @@
+"""`mailsvc send`: a mail through a running server, or through one provider alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import logs
+from .command import asks_server
+
+if TYPE_CHECKING:
+    from .remote import Remote
+
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_SUBJECT, _CONTENT = "A test mail of mailsvc", "**It works.** This mail was sent to try a provider."
+
+
+@click.command()
+@click.argument("to", nargs=-1)
+@click.option("--to", "more", multiple=True, help="The same as the argument.")
+@click.option("-s", "--subject", help="One line.")
+@click.option("-c", "--content", help="Markdown; without it, --text and --html, the standard input is read.")
+@click.option("--text", help="Plain text, instead of --content.")
+@click.option("--html", help="HTML, instead of --content.")
+@click.option("--attach", type=_FILE, multiple=True, help="A file to attach; may be repeated.")
+@click.option("--from", "sender", help="The sender; default: what the server is configured with.")
+@click.option("--provider", help="Send now and through this provider alone, with the settings of this environment.")
+@click.option("--idempotency-key", help="Makes it safe to repeat the command; not with --provider.")
+@click.option("--wait", is_flag=True, help="Wait until the mail has left the queue and print what happened.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@asks_server
+def send(
+    remote: Remote,
+    to: tuple[str, ...],
+    more: tuple[str, ...],
+    subject: str | None,
+    content: str | None,
+    text: str | None,
+    html: str | None,
+    attach: tuple[Path, ...],
+    sender: str | None,
+    provider: str | None,
+    idempotency_key: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Send a mail through a running server; or, with --provider, through one provider without any server.
+
+    With --provider nothing is queued, repeated or kept: the mail is sent at once, and what the provider says is told
+    in words, with what to do. That is how to try a key, a region, a sender.
+
+    \b
+    Examples:
+      mailsvc send ann@example.com -s Hello -c '**It works.**' --wait
+      echo '# Report' | mailsvc send ann@example.com bob@example.com -s Report --attach report.pdf
+      mailsvc send me@example.com --provider postmark
+
+    Exit codes: 0 accepted, 1 not, 2 usage, 75 still on its way, 78 bad configuration.
+    """
+    people = [*to, *more]
+    if not people:
+        raise click.UsageError("who is it for? mailsvc send ann@example.com …")
+    if not (subject or provider):
+        raise click.UsageError("the subject is missing: --subject")
+    if not (content or text or html):
+        content = _CONTENT if provider else sys.stdin.read()
+    given = {"content": content, "text": text, "html": html, "from": sender}
+    mail: dict[str, Any] = {"to": people, "subject": subject or _SUBJECT}
+    mail |= {name: value for name, value in given.items() if value}
+    if attach:
+        mail["attachments"] = [_file(path) for path in attach]
+    if provider:
+        return _try(provider, mail, as_json)
+    return remote.send(mail, idempotency_key, wait, as_json)
+
+
+def _try(provider: str, mail: dict[str, Any], as_json: bool) -> int:
+    from . import trial  # noqa: PLC0415 - a command pays for its own imports only
+
+    logs.configure("error")
+    done = asyncio.run(trial.run(os.environ, provider, mail))
+    click.echo(json.dumps(done.document(), indent=2) if as_json else done.words())
+    return 0 if done.well else 1
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"filename": path.name, "content": b64encode(path.read_bytes()).decode()}
