@@ -17,7 +17,7 @@ from ..suppression import Reason, Suppression
 from .base import Handler, rfc3339
 from .body import fields
 from .email import query
-from .problem import Problem, invalid
+from .problem import Problem, invalid, unsupported_media_type
 
 LIMIT, LIMIT_MAX = 100, 1000
 REASON = 200  # characters
@@ -52,7 +52,7 @@ class Suppressions(Handler):
             await self._send_csv()
             return
         if "address" in asked:
-            found = list((await self.service.suppressions.among([asked["address"]], time.time())).values())
+            found = list((await self.service.suppressions.among([_kept(asked["address"])], time.time())).values())
             self.send_json({"data": [view(entry) for entry in found], "has_more": False})
             return
         limit = _limit(asked.get("limit", str(LIMIT)))
@@ -63,13 +63,17 @@ class Suppressions(Handler):
         """Put an address on the list; with a CSV, many: all of them, or none if a line is wrong."""
         self.admit()
         headers = self.request.headers
-        kind = headers.get("Content-Type", "")
+        kind, coding = headers.get("Content-Type", ""), headers.get("Content-Encoding")
         if kind.partition(";")[0].strip().lower() == CSV:
-            entries = _from_csv(self.body)
+            if coding and coding.lower() != "identity":
+                raise unsupported_media_type("A compressed body is not accepted; send it without Content-Encoding.")
+            entries = [entry for entry in _from_csv(self.body) if entry.holds(time.time())]
             await self.service.suppressions.put(entries)
             self.send_json({"stored": len(entries)}, 201)
             return
-        entry = _entry(fields(kind, headers.get("Content-Encoding"), self.body))
+        entry = _entry(fields(kind, coding, self.body))
+        if not entry.holds(time.time()):
+            raise invalid("expires_at", "invalid", "must be in the future")
         await self.service.suppressions.put([entry])
         self.send_json(view(entry), 201)
 
@@ -78,12 +82,17 @@ class Suppressions(Handler):
         self.set_header("Content-Disposition", 'attachment; filename="suppressions.csv"')
         self.write(_line(COLUMNS))
         after = ""
-        while found := await self.service.suppressions.list(after, STEP):
-            for entry in found:
-                shown = view(entry)
-                self.write(_line(shown[column] or "" for column in COLUMNS))
-            await self.flush()
-            after = found[-1].address
+        try:
+            while found := await self.service.suppressions.list(after, STEP):
+                for entry in found:
+                    shown = view(entry)
+                    self.write(_line(shown[column] or "" for column in COLUMNS))
+                await self.flush()
+                after = found[-1].address
+        except Exception:
+            if after:
+                self.detach().close()  # what ends in the middle must not look like the whole list
+            raise
 
 
 class OneSuppression(Handler):
@@ -94,7 +103,7 @@ class OneSuppression(Handler):
     async def delete(self, address: str) -> None:
         """It gets mail again, and what came back from it is forgotten."""
         self.admit()
-        address = unquote(address)
+        address = _kept(unquote(address))
         if not await self.service.suppressions.remove(address):
             raise NotFound("this address is not on the suppression list")
         self.send_json({"address": address, "status": "removed"})
@@ -133,7 +142,15 @@ def _entry(given: Mapping[str, Any]) -> Suppression:
 def _address(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise AddressError("missing", "is needed: an address such as ann@example.com")
-    return parse_address(value.strip())
+    return parse_address(value.strip()).lower()
+
+
+def _kept(text: str) -> str:
+    """An address as the list has it, to look for it: `ann@bücher.example`, too. What is none is on no list."""
+    try:
+        return _address(text)
+    except AddressError:
+        return text
 
 
 def _reason(value: object) -> str:
@@ -151,12 +168,9 @@ def _expiry(value: object) -> float | None:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None or moment.tzinfo is None:
             raise ValueError
-        ends = moment.astimezone(UTC).timestamp()
+        return moment.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise ValueError("must be a time such as 2027-01-31T12:00:00Z") from None
-    if ends <= time.time():
-        raise ValueError("must be in the future")
-    return ends
 
 
 _FIELDS: Mapping[str, Any] = {"address": _address, "reason": _reason, "expires_at": _expiry}

@@ -17,7 +17,7 @@ def entry(address: str = "Ann@example.com", reason: Reason = Reason.MANUAL, unti
 
 
 async def listed(outbox: Outbox) -> list[tuple[str, Reason]]:
-    return [(each.address.lower(), each.reason) for each in await outbox.suppressions.list("", 100)]
+    return [(each.address, each.reason) for each in await outbox.suppressions.list("", 100)]
 
 
 async def test_an_entry_is_kept_found_in_any_case_replaced_and_removed(open_store: OpenStore) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import aiohttp
 import pytest
 
-from tests.e2e.process import FORM, Mailsvc
+from tests.e2e.process import FORM, ROOT, Mailsvc
 
 KEY = "a-key-nobody-can-guess-0123456789"
 CSV = {"Content-Type": "text/csv"}
@@ -61,6 +63,65 @@ async def test_the_list_goes_out_and_in_as_csv(tmp_path: Path) -> None:
     assert [(each["address"], each["expires_at"]) for each in rest["data"]] == [
         ("bob@example.com", "2199-01-01T00:00:00.000Z")
     ]
+
+
+async def test_an_address_is_found_and_removed_as_it_was_written(tmp_path: Path) -> None:
+    written = "Ann@Bücher.example"
+    async with Mailsvc(tmp_path) as service:
+        _, _, entry = await service.call("POST", "/suppressions", json={"address": written})
+        _, _, found = await service.call("GET", "/suppressions", params={"address": written})
+        removed = await service.call("DELETE", f"/suppressions/{quote(written)}")
+        rest = await service.call("DELETE", "/suppressions/nobody")
+
+    assert entry["address"] == "ann@xn--bcher-kva.example"
+    assert found["data"] == [entry]
+    assert (removed[0], removed[2]["address"], rest[0]) == (200, entry["address"], 404)
+
+
+async def test_entries_that_have_ended_are_left_out_of_a_csv(tmp_path: Path) -> None:
+    lines = "address,expires_at\nann@example.com,2020-01-01T00:00:00Z\nbob@example.com,2199-01-01T00:00:00Z\n"
+    async with Mailsvc(tmp_path) as service:
+        stored = await service.call("POST", "/suppressions", data=lines, headers=CSV)
+        none = await service.call("POST", "/suppressions", data=lines.partition("bob")[0], headers=CSV)
+        packed = await service.call("POST", "/suppressions", data=lines, headers=CSV | {"Content-Encoding": "gzip"})
+        _, _, page = await service.call("GET", "/suppressions")
+
+    assert (stored[2], none[2], packed[0]) == ({"stored": 1}, {"stored": 0}, 415)
+    assert [each["address"] for each in page["data"]] == ["bob@example.com"]
+
+
+TROUBLE = """
+from mailsvc.errors import StorageUnavailable
+from mailsvc.outbox.postgres.suppressions import PostgresSuppressions
+from mailsvc.outbox.sqlite.suppressions import SqliteSuppressions
+
+def break_off(store):
+    whole = store.list
+
+    async def broken(self, after, limit):
+        if after >= "r7":
+            raise StorageUnavailable("the disk is gone")
+        return await whole(self, after, limit)
+
+    store.list = broken
+
+break_off(PostgresSuppressions)
+break_off(SqliteSuppressions)
+"""
+
+
+async def test_a_csv_that_breaks_off_does_not_look_whole(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TROUBLE)
+    lines = "address\n" + "".join(f"r{number}@example.com\n" for number in range(400, 1000))
+    async with Mailsvc(tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}") as service:
+        await service.call("POST", "/suppressions", data=lines, headers=CSV)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with service.http.get(f"{service.url}/suppressions", headers={"Accept": "text/csv"}) as answer:
+                await answer.text()
+        at_once = await service.call("GET", "/suppressions?after=r8")
+
+    assert answer.status == 200
+    assert at_once[0] == 503
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _select(sql: str, values: tuple[object, ...], connection: sqlite3.Connection
 
 
 def _values(entry: Suppression) -> tuple[object, ...]:
-    return entry.address, str(entry.reason), entry.source, entry.created_at, entry.expires_at, entry.mail_id
+    return entry.address.lower(), str(entry.reason), entry.source, entry.created_at, entry.expires_at, entry.mail_id
 
 
 def _put(transaction: Transaction, entries: Sequence[Suppression]) -> list[Exception | None]:
@@ -134,7 +134,7 @@ def leave_out(transaction: Transaction, numbers: Sequence[int], now: float) -> s
 
 def learn(connection: sqlite3.Connection, mail: int, mail_id: str, address: str, report: Report, now: float) -> None:
     """What a report about this recipient of a mail means for the list. An entry for good stays as it is."""
-    means = lesson(report)
+    means, address = lesson(report), address.lower()
     if means is Lesson.GOOD:
         connection.execute(FORGET_SOFT, (address,))
     elif means is Lesson.BAD:
