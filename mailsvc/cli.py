@@ -15,7 +15,6 @@ import click
 from . import __version__, logs
 from .command import Defaulting, asks_server
 from .config import Config
-from .decision import Decision
 from .errors import ConfigError, MailsvcError, OwnedByAnother, StorageBroken, Unavailable
 from .rehearsal import prepared
 
@@ -36,9 +35,12 @@ class _Commands(Defaulting):
         "crashtest": ("mailsvc.crashtest.cli", "crashtest"),
         "doctor": ("mailsvc.cli_ops", "doctor"),
         "keys": ("mailsvc.cli_keys", "keys"),
+        "mails": ("mailsvc.cli_mails", "mails"),
         "migrate": ("mailsvc.cli_ops", "migrate"),
         "send": ("mailsvc.cli_send", "send"),
         "simulate": ("mailsvc.simulate.cli", "simulate"),
+        "suppressions": ("mailsvc.cli_suppressions", "suppressions"),
+        "tail": ("mailsvc.cli_mails", "tail"),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -62,6 +64,7 @@ def cli() -> None:
       mailsvc                                     serve on http://127.0.0.1:8080, in sandbox
       mailsvc send ann@example.com -s Hi -c '**Hello**' --wait
       mailsvc send ann@example.com --provider ses   try one provider, without a server
+      mailsvc tail                                watch what happens
       mailsvc serve --demo                        rehearse an outage on the page, with nothing sent
       mailsvc simulate classic                    what the score rule buys
       mailsvc crashtest                           what a kill -9 may cost, on your own disk
@@ -127,28 +130,30 @@ def list_providers(remote: Remote, as_json: bool) -> int:
 
 @providers.command()
 @click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
 @asks_server
-def pause(remote: Remote, name: str) -> int:
+def pause(remote: Remote, name: str, as_json: bool) -> int:
     """Ask this provider nothing until it is resumed; survives a restart.
 
     \b
     Example:
       mailsvc providers pause sendgrid
     """
-    return remote.set_provider(name, "pause")
+    return remote.set_provider(name, "pause", as_json)
 
 
 @providers.command()
 @click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
 @asks_server
-def resume(remote: Remote, name: str) -> int:
+def resume(remote: Remote, name: str, as_json: bool) -> int:
     """Ask a paused provider again, and a benched one at once.
 
     \b
     Example:
       mailsvc providers resume sendgrid
     """
-    return remote.set_provider(name, "resume")
+    return remote.set_provider(name, "resume", as_json)
 
 
 @providers.command()
@@ -165,39 +170,6 @@ def hooks(as_json: bool) -> None:
     from .webhooks import table
 
     click.echo(table(Config.from_environ(os.environ), as_json=as_json))
-
-
-@cli.group()
-def mails() -> None:
-    """What to do with mails of a running server.
-
-    \b
-    Example:
-      mailsvc mails resolve 01a20c68-206d-71fb-8bf0-69b468b56623 --as sent
-    """
-
-
-@mails.command()
-@click.argument("mail_id", metavar="ID")
-@click.option(
-    "--as",
-    "decision",
-    type=click.Choice([each.value for each in Decision]),
-    required=True,
-    help="What is to become of it.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@asks_server
-def resolve(remote: Remote, mail_id: str, decision: str, as_json: bool) -> int:
-    """Settle a doubt: a provider may or may not have this mail, and nothing else can tell.
-
-    \b
-    Examples:
-      mailsvc mails resolve ID --as resend        send it again, at the risk that it arrives twice
-      mailsvc mails resolve ID --as sent          it was sent: leave it
-      mailsvc mails resolve ID --as failed        it was not sent: leave it, as failed
-    """
-    return remote.resolve(mail_id, decision, as_json)
 
 
 @cli.command()

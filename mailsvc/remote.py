@@ -6,7 +6,8 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
@@ -56,7 +57,7 @@ class Remote:
         if _failed(status, answer, as_json):
             return FAILED
         short = f"{answer['status']}  {answer['id']}"
-        click.echo(json.dumps(answer, indent=2) if as_json else _timeline(answer) if wait else short)
+        click.echo(json.dumps(answer, indent=2) if as_json else timeline(answer) if wait else short)
         if wait and answer["status"] in WAITING:
             return TRY_LATER
         return FAILED if answer["status"] in BAD else OK
@@ -69,21 +70,10 @@ class Remote:
         click.echo(json.dumps(answer, indent=2) if as_json else _provider_table(answer))
         return OK
 
-    def set_provider(self, name: str, action: str) -> int:
+    def set_provider(self, name: str, action: str, as_json: bool) -> int:
         """`pause` or `resume` a provider."""
-        status, answer = self._call("POST", f"/providers/{quote(name, safe='')}/{action}")
-        if _failed(status, answer, as_json=False):
-            return FAILED
-        click.echo(f"{answer['name']} is {answer['state']}")
-        return OK
-
-    def resolve(self, mail_id: str, decision: str, as_json: bool) -> int:
-        """Say what to do with a mail in doubt."""
-        status, answer = self._call("POST", f"/email/{quote(mail_id, safe='')}/resolve", {"as": decision})
-        if _failed(status, answer, as_json):
-            return FAILED
-        click.echo(json.dumps(answer, indent=2) if as_json else f"{answer['status']}  {answer['id']}")
-        return OK
+        path = f"/providers/{quote(name, safe='')}/{action}"
+        return self.ask("POST", path, None, as_json, lambda now: f"{now['name']} is {now['state']}")
 
     def ask(self, method: str, path: str, body: Any, as_json: bool, words: Callable[[Any], str]) -> int:
         """Print what the server answers, in words for people."""
@@ -119,6 +109,21 @@ class Remote:
             return FAILED
         click.echo(f"{answer['id']} is revoked")
         return OK
+
+    @contextmanager
+    def lines(self, path: str) -> Iterator[tuple[str, Iterable[str]]]:
+        """A stream, line by line, or why there is none, in words. Raises OSError when the connection breaks."""
+        request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310 - checked above
+        try:
+            response = _OPENER.open(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            with error:
+                yield str(_value(error.read()).get("detail", f"{self.url} answered {error.code}")), ()
+        except urllib.error.URLError as error:
+            raise ConnectionError(_silence(self.url, error)) from error
+        else:
+            with response:
+                yield "", (line.decode().rstrip("\r\n") for line in response)
 
     def download(self, path: str, target: Path) -> str:
         """Write an answer into a new file, all of it, for its owner's eyes alone. Returns what went wrong, in words."""
@@ -197,7 +202,7 @@ def _provider_table(providers: list[dict[str, Any]]) -> str:
         counts = (str(p["in_flight"]), str(p["sent"]), str(p["failed"]))
         why = p["reason"] or (f"last error: {p['last_error']}" if p["last_error"] else "")
         rows.append((p["name"], f"{p['score']:.1f}", f"{p['base_score']:g}", p["state"], *counts, why))
-    return _table(rows)
+    return table(rows)
 
 
 def _key_table(keys: list[dict[str, Any]]) -> str:
@@ -206,15 +211,17 @@ def _key_table(keys: list[dict[str, Any]]) -> str:
         limits = (", ".join(key["domains"]) or "anywhere", str(key["rate"] or "any"))
         times = (key["created_at"], key["revoked_at"] or "")
         rows.append((key["id"], key["name"], ", ".join(key["scopes"]), *limits, *times))
-    return _table(rows)
+    return table(rows)
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows in columns; the first row is their names."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(r, widths, strict=True)).rstrip() for r in rows)
 
 
-def _timeline(mail: dict[str, Any]) -> str:
+def timeline(mail: dict[str, Any]) -> str:
+    """What has happened to a mail, a line for each step."""
     lines = [f"{mail['created_at']}  accepted   {mail['id']}"]
     for attempt in mail["attempts"]:
         said = f": {attempt['detail']}" if attempt["detail"] else ""

@@ -36,14 +36,20 @@ def examples() -> list[tuple[str, str, str]]:
     return found
 
 
+def _command(path: Path) -> None:
+    """What an installation puts into the path."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mailsvc "$@"\n')
+    path.chmod(0o755)
+
+
 @pytest.mark.parametrize(("name", "language", "text"), examples(), ids=[name for name, _, _ in examples()])
 async def test_an_example_of_the_docs_does_what_it_says(name: str, language: str, text: str, tmp_path: Path) -> None:
     command = COMMANDS[language]
     assert shutil.which(command[0]), f"{command[0]} is needed: make system"
     async with Smtp(tmp_path, MAILSVC_API_KEY=FIRST) as service:
-        settings = environment(MAILSVC_URL=service.url, MAILSVC_API_KEY=FIRST, SMTP_PORT=str(service.port)) | {
-            "PATH": os.environ["PATH"]
-        }
+        _command(tmp_path / "mailsvc")
+        settings = environment(MAILSVC_URL=service.url, MAILSVC_API_KEY=FIRST, SMTP_PORT=str(service.port))
+        settings["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=tmp_path,

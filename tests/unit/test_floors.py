@@ -66,8 +66,8 @@ FLOORS = [
     {"web"},
     {"smtpd"},
     {"serve", "remote", "logs", "crashtest", "doctor"},
-    {"command", "backup", "trial", "supervisor"},
-    {"cli", "cli_keys", "cli_ops", "cli_callbacks", "cli_send"},
+    {"command", "backup", "trial", "supervisor", "stream"},
+    {"cli", "cli_keys", "cli_ops", "cli_callbacks", "cli_send", "cli_mails", "cli_suppressions"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
