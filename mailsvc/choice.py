@@ -57,6 +57,11 @@ class Never:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """It is too late to send this mail."""
+
+
 class Chooser:
     """Chooses, and remembers which senders' domains a provider has refused lately.
 
@@ -76,12 +81,14 @@ class Chooser:
         self.reputation = Reputation()
         self._refused_senders: dict[tuple[str, str], float] = {}
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | Late | None:
         """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
 
         Wait and Hold tell that it is this mail alone that has to wait: it is uncertain, its sender is refused, or those
         who could carry it cannot be asked.
         """
+        if mail.expires_at is not None and mail.expired(self._clock()):
+            return Late()
         payload = self._known_by_key(mail)
         if payload and mail.uncertain:
             return self._again(mail, payload) or Wait(self._opens_in(payload.provider))

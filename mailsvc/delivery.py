@@ -16,15 +16,15 @@ import structlog
 
 from .accord import Accord
 from .backoff import next_due
-from .choice import Choice, Chooser, Hold, Never, Wait
+from .choice import Choice, Chooser, Hold, Late, Never, Wait
 from .config import Config
 from .errors import Conflict, InvalidMail, NotSent, StorageBroken, StorageUnavailable, Unanswered
 from .feed import Feed
 from .files import Files
 from .journal import Journal
-from .model import Mail, Message, Outcome, Payload, Resolution, Status
+from .model import Event, Mail, Message, Outcome, Payload, Resolution, Status
 from .news import News
-from .outbox.base import Beginning, Settlement
+from .outbox.base import TOO_LATE, TOO_LATE_IN_DOUBT, Beginning, Settlement
 from .outcome import Standing, by_its_key, standing, verdict
 from .providers.base import Answer, Can, HttpRequest, Provider, Request, Result, one_line
 from .render import LARGE, render
@@ -74,7 +74,7 @@ class Courier:
         """Whether it makes sense to claim mails at all."""
         return self._selector.pick(self._monotonic()) is not None
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | Late | None:
         """See Chooser."""
         return self._chooser.choose(mail, tried)
 
@@ -94,10 +94,21 @@ class Courier:
         log.error("cannot_be_sent", mail=mail.id, why=never.why)
         self.news.mail(mail.id, status)
 
+    async def expire(self, mail: Mail) -> None:
+        """It is too late to send it. Who may have it already is not asked about it either."""
+        now = self._clock()
+        status, why = (Status.UNCERTAIN, TOO_LATE_IN_DOUBT) if mail.doubted else (Status.EXPIRED, TOO_LATE)
+        events = (Event("expired", now),)
+        await self._journal.settle(
+            Settlement(mail.id, 0, None, status, None, mail.rounds, now, error=why, events=events)
+        )
+        log.warning("expired", mail=mail.id, mail_status=status.value)
+        self.news.mail(mail.id, status)
+
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
         go, next_choice = _Go(mail, mail.attempts, set(), []), choice
-        found: Choice | Wait | Hold | Never | None = choice
+        found: Choice | Wait | Hold | Never | Late | None = choice
         try:
             async with self._files.of(mail) as attachments:
                 message = await _render(replace(mail, attachments=attachments))
@@ -129,8 +140,8 @@ class Courier:
         return None
 
     async def _cleared(
-        self, go: _Go, choice: Choice | Wait | Hold | Never | None
-    ) -> Choice | Wait | Hold | Never | None:
+        self, go: _Go, choice: Choice | Wait | Hold | Never | Late | None
+    ) -> Choice | Wait | Hold | Never | Late | None:
         """The choice, or another one where it would be a probe and another process makes one already."""
         while self._accord and isinstance(choice, Choice) and choice.flight.probe:
             try:
@@ -240,7 +251,7 @@ class Courier:
         if stands.status is Status.SENDING:
             return now
         if stands.next_round:
-            gave_up = now - go.mail.created_at >= self._config.give_up
+            gave_up = self._given_up(go.mail, now)
             return None if gave_up else next_due(go.mail.rounds + 1, now, self._rng, self._config.retry)
         return None if stands.due_in is None else now + stands.due_in
 
@@ -249,7 +260,10 @@ class Courier:
         now, rounds = self._clock(), go.mail.rounds + 1
         status, error = Status.QUEUED, go.error
         due_at: float | None = next_due(rounds, now, self._rng, self._config.retry, self._closed_for())
-        if now - go.mail.created_at >= self._config.give_up:
+        if go.mail.expires_at is not None and go.mail.expired(now):
+            await self.expire(replace(go.mail, rounds=rounds))
+            return
+        if self._given_up(go.mail, now):
             # A mail that a provider may have taken has not failed for sure.
             status, due_at = Status.UNCERTAIN if go.mail.doubted else Status.FAILED, None
             error = f"gave up after {rounds} rounds; the last error: {go.error}"
@@ -257,6 +271,10 @@ class Courier:
         due_in = None if due_at is None else round(due_at - now, 1)
         log.warning("round_failed", mail=go.mail.id, rounds=rounds, mail_status=status.value, due_in_s=due_in)
         self.news.mail(go.mail.id, status)
+
+    def _given_up(self, mail: Mail, now: float) -> bool:
+        """Whether it has been tried for long enough."""
+        return now - (mail.tried_since or mail.created_at) >= self._config.give_up
 
     def _tell_selector(self, go: _Go, choice: Choice, result: Result) -> None:
         told = self._told(result)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
-from .choice import Choice, Hold, Never, Wait
+from .choice import Choice, Hold, Late, Never, Wait
 from .delivery import Courier
 from .errors import StorageUnavailable
-from .model import Mail
+from .lanes import Turns
+from .model import LANES, Mail, Priority
 from .outbox.base import Outbox
 
+LOOK_FOR_HIGH = 0.1  # seconds between looks for mails that go before those that wait here for a provider
 HEARTBEAT = 0.5  # seconds between looks at the outbox when no bell rings; on the monotonic clock
 RENEWALS = 4  # in a lease
 WRITE_DOWN = 3.0  # seconds that interrupted deliveries have to say so in the outbox
@@ -43,6 +46,8 @@ class Drain:
         self._uncertain_after = uncertain_after
         self._bell = asyncio.Event()
         self._held: list[Mail] = []  # claimed, and waiting for a provider that may be asked
+        self._turns = Turns()
+        self._looked_for_high = 0.0
         self._running: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -104,12 +109,34 @@ class Drain:
         if not self._courier.somebody_may_be_asked():
             await self._give_back()
             return
-        if len(self._held) < room:
-            claimed = await self._outbox.claim(room - len(self._held), self._clock(), self._outbox.lease)
-            # What this process has already can be claimed again only after its lease; it stays here once.
-            known = self._running.keys() | {mail.id for mail in self._held}
-            self._held += [mail for mail in claimed if mail.id not in known]
+        await self._claim(room)
         self._held = [mail for mail in self._held if not self._try_start(mail)]
+
+    async def _claim(self, room: int) -> None:
+        """Take mails that are due until `room` are held. Where others wait already, those of high priority overtake."""
+        now = asyncio.get_running_loop().time()
+        while (spare := room - len(self._held)) > 0:
+            wanted, lanes = self._turns.next(spare, now)
+            claimed = await self._outbox.claim(wanted, self._clock(), self._outbox.lease, lanes)
+            self._turns.taken(claimed, now)
+            # Whose turn it is keeps it here, whoever comes.
+            self._hold([replace(mail, priority=Priority.HIGH) for mail in claimed] if lanes is not LANES else claimed)
+            if lanes is LANES or not claimed:
+                return
+        high = sum(mail.priority is Priority.HIGH for mail in self._held)
+        if high < room and now - self._looked_for_high >= LOOK_FOR_HIGH:
+            self._looked_for_high = now
+            lease, first = self._outbox.lease, [Priority.HIGH]
+            self._hold(await self._outbox.claim(room - high, self._clock(), lease, first))
+
+    def _hold(self, claimed: Sequence[Mail]) -> None:
+        """What this process has already can be claimed again only after its lease; it stays here once."""
+        known = self._running.keys() | {mail.id for mail in self._held}
+        fresh = [mail for mail in claimed if mail.id not in known]
+        if fresh and self._held:
+            self._held = sorted([*self._held, *fresh], key=lambda mail: mail.priority.lane)
+        else:
+            self._held += fresh
 
     def _try_start(self, mail: Mail) -> bool:
         """Begin to deliver, if there is room and a provider may be asked for this mail now; or put it off."""
@@ -134,13 +161,15 @@ class Drain:
             else:
                 self.wake()
 
-    async def _put_off(self, mail: Mail, why: Wait | Hold | Never) -> None:
+    async def _put_off(self, mail: Mail, why: Wait | Hold | Never | Late) -> None:
         """Nobody may be asked for this mail now. It makes room for others until then."""
         try:
             if isinstance(why, Hold):
                 await self._courier.hold(mail, why)
             elif isinstance(why, Never):
                 await self._courier.give_up(mail, why)
+            elif isinstance(why, Late):
+                await self._courier.expire(mail)
             else:
                 await self._outbox.release([mail.id], self._clock() + why.seconds)
             self.wake()

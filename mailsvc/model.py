@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from uuid import UUID, uuid5
 
 from .address import Mailbox
 
@@ -64,6 +66,22 @@ class OnUncertain(StrEnum):
     HOLD = "hold"
 
 
+class Priority(StrEnum):
+    """Which mails go first among those that are due."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def lane(self) -> int:
+        """The priority as a number, the first to go first."""
+        return LANES.index(self)
+
+
+LANES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
+
 class Resolution(StrEnum):
     """How a doubt about an attempt was settled."""
 
@@ -115,6 +133,9 @@ class Mail:
     `attachments` come from the outbox without their content.
     `rounds` are the rounds used up, `attempts` the attempts made so far, `doubted` the providers that may have it.
     `uncertain`: claimed while it was in doubt, so that the doubt decides who may be asked.
+    It is not sent after `expires_at`. `tried_since` is when its way began, if that is later than `created_at`;
+    `retries` is how often it was sent on its way again by request. The body of a `sensitive` one goes once a provider
+    has it.
     """
 
     id: str
@@ -139,12 +160,21 @@ class Mail:
     metadata: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     ignore_suppression: bool = False
+    expires_at: float | None = None
+    priority: Priority = Priority.NORMAL
+    sensitive: bool = False
+    tried_since: float | None = None
+    retries: int = 0
 
     @property
     def people(self) -> list[tuple[str, Mailbox]]:
         """All recipients, each after its role."""
         roles = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
         return [(role, each) for role, boxes in roles for each in boxes]
+
+    def expired(self, now: float) -> bool:
+        """Whether it is too late to send it."""
+        return self.expires_at is not None and now >= self.expires_at
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:
@@ -183,6 +213,12 @@ class Message:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
+    retries: int = 0
+
+    @property
+    def key(self) -> str:
+        """By what a provider may know that it has the mail already: a UUID, another one after each retry by request."""
+        return str(uuid5(UUID(self.id), str(self.retries))) if self.retries else self.id
 
     @property
     def everybody(self) -> tuple[Mailbox, ...]:
@@ -290,8 +326,17 @@ class Record:
     erased_at: float | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires_at: float | None = None
+    priority: Priority = Priority.NORMAL
+    sensitive: bool = False
     attempts: tuple[Attempt, ...] = ()
     events: tuple[Event, ...] = ()
+
+
+def first_id(at: float) -> str:
+    """The smallest of all ids of that moment, and greater than all that are older."""
+    text = f"{max(0, math.ceil(at * 1000)):012x}"
+    return f"{text[:8]}-{text[8:12]}-7000-8000-000000000000"
 
 
 def new_id(now: float) -> str:

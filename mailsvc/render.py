@@ -83,6 +83,7 @@ def render(mail: Mail) -> Message:
         tags=mail.tags,
         metadata=mail.metadata,
         attachments=mail.attachments,
+        retries=mail.retries,
     )
 
 

@@ -6,11 +6,12 @@ import asyncio
 import platform
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+import orjson
 import structlog
 
 from . import __version__, process
@@ -23,14 +24,16 @@ from .callback_drain import CallbackDrain
 from .callbacks import Callbacks
 from .clock import SteadyClock
 from .config import Config
-from .decision import Decision, decided, not_uncertain
+from .decision import Decision, canceled, decided, not_retryable, rescheduled
 from .delivery import Courier
 from .drain import Drain
 from .errors import (
     ConfigError,
+    Conflict,
     FieldFault,
     Forbidden,
     InvalidMail,
+    MailsvcError,
     NotFound,
     Overloaded,
     QueueFull,
@@ -48,18 +51,33 @@ from .metrics import Reading, Store, packed
 from .model import Mail, Record, Resolution, Status
 from .neighbours import Neighbours
 from .outbox import open_outbox
-from .outbox.base import Added, Addition, Change, Erasure, Extent, Outbox, Page
+from .outbox.base import (
+    Added,
+    Addition,
+    Batch,
+    Batched,
+    Change,
+    Erasure,
+    Extent,
+    Outbox,
+    Page,
+    Retried,
+    Settlement,
+)
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
 from .render import LARGE, check
 from .reports import Reports
+from .schedule import due_at, in_time
 from .selector import ProviderState, Selector
 from .submission import Submission
 from .tally import Count
 from .watch import LOOK, Watch
 
 PROBE_SPARE = 5.0  # seconds beyond a provider's time-out until a process with a probe is taken for dead
+MAX_FAULTS = 100  # that are told of a batch
+DECISIONS = 3  # times that a decision about a mail is made again because it has moved meanwhile
 ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
 
 CALLBACK_GRACE = 3.0  # seconds that callbacks have to answer at the end: whoever takes longer is told again
@@ -123,7 +141,8 @@ class Service:
             raise
         finally:
             self._accepting -= 1
-        self._accepted(addition.mail, added)
+        if not added.replayed:
+            self._accepted(addition.mail, added.status)
         return added
 
     async def accept_all(
@@ -133,34 +152,79 @@ class Service:
         idempotency_key: str | None = None,
         fingerprint: str = "",
     ) -> Sequence[Added]:
-        """Store several mails in one transaction, or none of them. Raises what `accept` does.
+        """Store several mails in one transaction, or none of them. Raises what `accept` does."""
+        self._refuse_when_crowded()
+        self._accepting += 1
+        try:
+            additions = [
+                await self._addition(each, key, None, idempotent=bool(idempotency_key)) for each in submissions
+            ]
+            rows = [
+                {"id": each.mail.id, "status": each.status, "created_at": each.mail.created_at} for each in additions
+            ]
+            told = await self._store(additions, rows, key, idempotency_key, fingerprint)
+        finally:
+            self._accepting -= 1
+        return [Added(row["id"], Status(row["status"]), row["created_at"], told.replayed) for row in told.data]
 
-        With a key, the first goes before the others: it alone tells whether the key was used for something else. A
-        request that is repeated then finds what was stored, and stores what was not.
+    async def accept_batch(
+        self,
+        submissions: Sequence[Submission | InvalidMail],
+        tell: Callable[[MailsvcError], Any],
+        key: ApiKey = NOBODY,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> Batched:
+        """Store those mails that can be accepted, all in one transaction; they are on the disk when this returns.
+
+        An InvalidMail in a submission's place is what is wrong with it; `tell` makes JSON of what is told of one that
+        is not accepted. Raises what `accept` does, InvalidMail when there is none that can be accepted.
         """
         self._refuse_when_crowded()
-        self._accepting += len(submissions)
+        self._accepting += 1
         try:
-            keys = [
-                f"{idempotency_key}/{n}" if idempotency_key and n else idempotency_key for n in range(len(submissions))
+            found = [await self._considered(each, key, bool(idempotency_key)) for each in submissions]
+            additions = [each for each in found if isinstance(each, Addition)]
+            if not additions:
+                raise _none(found)
+            rows = [
+                {"id": each.mail.id, "status": each.status} if isinstance(each, Addition) else {"error": tell(each)}
+                for each in found
             ]
-            pairs = zip(submissions, keys, strict=True)
-            additions = [await self._addition(each, key, known, fingerprint) for each, known in pairs]
-            alone = 1 if idempotency_key else 0
-            results: list[Added | Exception] = [await self._add(each) for each in additions[:alone]]
-            results += await self._outbox.add(additions[alone:]) if additions[alone:] else []
+            return await self._store(additions, rows, key, idempotency_key, fingerprint)
+        finally:
+            self._accepting -= 1
+
+    async def _considered(
+        self, submission: Submission | InvalidMail, key: ApiKey, idempotent: bool
+    ) -> Addition | InvalidMail | Forbidden | RateLimited:
+        if isinstance(submission, InvalidMail):
+            return submission
+        try:
+            return await self._addition(submission, key, None, idempotent=idempotent)
+        except (InvalidMail, Forbidden, RateLimited) as error:
+            return error
+
+    async def _store(
+        self,
+        additions: Sequence[Addition],
+        rows: Sequence[dict[str, Any]],
+        key: ApiKey,
+        idempotency_key: str | None,
+        fingerprint: str,
+    ) -> Batched:
+        """Store mails, all or none, with the rows of their answer; those of the first one for a known key."""
+        answer = orjson.dumps(rows).decode()
+        batch = Batch(additions, additions[0].mail.created_at, answer, key.id, idempotency_key, fingerprint)
+        try:
+            told = await self._outbox.add_batch(batch)
         except StorageBroken:
             self.watch.broken.set()
             raise
-        finally:
-            self._accepting -= len(submissions)
-        found = []
-        for addition, result in zip(additions, results, strict=True):
-            if isinstance(result, Exception):
-                raise result
-            self._accepted(addition.mail, result)
-            found.append(result)
-        return found
+        if told == answer:
+            for addition in additions:
+                self._accepted(addition.mail, addition.status)
+        return Batched(orjson.loads(told), replayed=told != answer)
 
     def _refuse_when_crowded(self) -> None:
         if self.stopping.is_set():
@@ -171,25 +235,35 @@ class Service:
             raise Overloaded(f"{ACCEPTING} mails are being accepted at this moment", 1)
 
     async def _addition(
-        self, submission: Submission, key: ApiKey, idempotency_key: str | None, fingerprint: str
+        self,
+        submission: Submission,
+        key: ApiKey,
+        idempotency_key: str | None,
+        fingerprint: str = "",
+        *,
+        idempotent: bool = False,
     ) -> Addition:
-        """What is to be stored, checked by all that is not the caller's to check."""
+        """What is to be stored, checked by all that is not the caller's to check.
+
+        An `idempotent` request, as one with a key, may be a repetition of one that came in time.
+        """
         self._check_key(submission, key)
         if submission.content:
             await _check(submission.content)
         now = time.time()
+        if not (idempotent or idempotency_key):
+            in_time(submission.expires_at, now)
         mail = submission.mail(now, self.config.sender, self.config.on_uncertain)
         self._refuse_what_nobody_can_carry(mail)
-        return Addition(mail, now, key.id, idempotency_key, fingerprint)
+        return Addition(mail, due_at(submission.send_at, now), key.id, idempotency_key, fingerprint)
 
-    def _accepted(self, mail: Mail, added: Added) -> None:
-        """It is on the disk: let everybody know, unless that was done before."""
-        if added.replayed:
-            return
-        self.watch.depth += 1
+    def _accepted(self, mail: Mail, status: Status) -> None:
+        """It is on the disk: let everybody know."""
+        if status is Status.QUEUED:
+            self.watch.depth += 1
         self.tally.accepted += 1
-        log.info("accepted", mail=added.id, recipients=len(mail.people))
-        self.feed.say("mail", added.id, status=added.status.value)
+        log.info("accepted", mail=mail.id, recipients=len(mail.people))
+        self.feed.say("mail", mail.id, status=status.value)
         self._drain.wake()
 
     def _check_key(self, submission: Submission, key: ApiKey) -> None:
@@ -248,17 +322,66 @@ class Service:
 
     async def resolve(self, id: str, decision: Decision, owner: str | None = None) -> Record:  # noqa: A002 - as above
         """Do with a mail in doubt what a person says. Raises NotFound, and Conflict when it is not in doubt (now)."""
-        row = decided(await self.get(id, owner), decision, time.time())
-        (applied,) = await self._outbox.settle([row])
-        if isinstance(applied, Exception):
-            raise applied
-        record = await self.get(id)
-        if not applied:
-            raise not_uncertain(record.status)
-        log.info("resolved", mail=id, by="hand", decision=decision.value)
-        self.feed.say("mail", id, status=row.status.value)
+        return await self._decide(id, owner, lambda record: decided(record, decision, time.time()))
+
+    async def cancel(self, id: str, owner: str | None = None) -> Record:  # noqa: A002 - as above
+        """Send a mail not at all; one that is canceled already stays so. Raises NotFound, and Conflict when it is
+        being sent, or not waiting any more.
+        """
+        record = await self.get(id, owner)
+        if record.status is Status.CANCELED:
+            return record
+        return await self._decide(id, owner, lambda record: canceled(record, time.time()))
+
+    async def reschedule(self, id: str, send_at: float, owner: str | None = None) -> Record:  # noqa: A002 - as above
+        """Send a mail at another time. Raises NotFound, InvalidMail, and Conflict unless it is scheduled."""
+        now = time.time()
+        due = due_at(send_at, now)
+        return await self._decide(id, owner, lambda record: rescheduled(record, due, now))
+
+    async def retry(self, id: str, owner: str | None = None) -> Record:  # noqa: A002 - as above
+        """Send a mail on its way again that has ended. Raises NotFound, and Conflict where it cannot be."""
+        record = await self.get(id, owner)
+        (done,) = await self._outbox.retry([id], time.time())
+        if not done:
+            raise not_retryable(await self.get(id))
+        self._moved(record.id, Status.QUEUED, "retried")
+        return await self.get(id)
+
+    async def retry_many(self, page: Page) -> Retried:
+        """Send the mails of a list on their way again, as far as they can be."""
+        records = await self.list(replace(page, limit=page.limit + 1))
+        more, records = len(records) > page.limit, records[: page.limit]
+        done = await self._outbox.retry([record.id for record in records], time.time())
+        for record, retried in zip(records, done, strict=True):
+            if retried:
+                self._moved(record.id, Status.QUEUED, "retried")
+        return Retried(sum(done), len(done) - sum(done), records[-1].id if more else None)
+
+    async def _decide(
+        self,
+        id: str,  # noqa: A002 - as above
+        owner: str | None,
+        decide: Callable[[Record], Settlement],
+    ) -> Record:
+        """Do what is decided of the mail as it stands, again if it has moved meanwhile."""
+        for _ in range(DECISIONS):
+            record = await self.get(id, owner)
+            row = decide(record)
+            if (record.status, record.due_at) == (row.status, row.due_at):
+                return record
+            (applied,) = await self._outbox.settle([row])
+            if isinstance(applied, Exception):
+                raise applied
+            if applied:
+                self._moved(id, row.status, row.events[0].type, row.events[0].detail)
+                return await self.get(id)
+        raise Conflict("this mail is being worked on at this very moment; ask again")
+
+    def _moved(self, id: str, status: Status, how: str, detail: str | None = None) -> None:  # noqa: A002 - as above
+        log.info(how, mail=id, mail_status=status.value, **({"detail": detail} if detail else {}))
+        self.feed.say("mail", id, status=status.value)
         self._drain.wake()
-        return record
 
     async def erase(self, address: str) -> Erasure:
         """Erase a recipient from all final mails. Raises Unavailable; what was erased by then stays so."""
@@ -456,6 +579,18 @@ async def _refuse_to_capture_live_mail(config: Config, outbox: Outbox) -> None:
             "MAILSVC_CAPTURE=1 if that is meant"
         )
         raise ConfigError([fault])
+
+
+def _none(found: Sequence[object]) -> InvalidMail:
+    """Every fault of a batch with no mail that can be accepted; `[2].to` is a field of the third."""
+    faults: list[FieldFault] = []
+    for place, error in enumerate(found):
+        if isinstance(error, InvalidMail):
+            faults += [FieldFault(f"[{place}].{fault.field}", fault.code, fault.message) for fault in error.faults]
+        else:
+            code = "rate_limited" if isinstance(error, RateLimited) else "forbidden"
+            faults.append(FieldFault(f"[{place}]", code, str(error)))
+    return InvalidMail(faults[:MAX_FAULTS])
 
 
 async def _check(content: str) -> None:

@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from .address import AddressError, Mailbox, control_character, parse_mailbox, parse_name
 from .attachment import File
 from .errors import FieldFault, InvalidMail
-from .model import Mail, OnUncertain, new_id
+from .instant import parse_instant
+from .model import Mail, OnUncertain, Priority, new_id
 
 MAX_RECIPIENTS = 50
 MAX_SUBJECT = 998  # a header line of RFC 5322
@@ -141,6 +142,23 @@ def _body(value: object) -> object:
     return value
 
 
+def _instant(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise PydanticCustomError("type_error", "must be a string such as 2027-01-02T03:04:05Z")
+    try:
+        return parse_instant(value)
+    except ValueError as error:
+        raise PydanticCustomError("invalid_time", "{reason}", {"reason": str(error)}) from error
+
+
+def _yes_or_no(value: object) -> object:
+    """Forms know texts alone."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+_TIME = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 _ADDRESS_SCHEMA = {"type": "string", "examples": ["ann@example.com", "Ann Lee <ann@example.com>"]}
 Address = Annotated[Mailbox, BeforeValidator(_mailbox, json_schema_input_type=str)]
 Line = Annotated[str, BeforeValidator(_line)]
@@ -224,7 +242,27 @@ class Submission(BaseModel):
     ]
     ignore_suppression: Annotated[
         bool,
+        BeforeValidator(_yes_or_no, json_schema_input_type=bool),
         Field(default=False, description="Send it also to those on the suppression list. Needs a key with `admin`."),
+    ]
+    send_at: Annotated[
+        float | None,
+        BeforeValidator(_instant, json_schema_input_type=str),
+        Field(default=None, description="Not sent before; at most a year ahead. RFC 3339.", json_schema_extra=_TIME),
+    ]
+    expires_at: Annotated[
+        float | None,
+        BeforeValidator(_instant, json_schema_input_type=str),
+        Field(default=None, description="Not sent from then on. RFC 3339.", json_schema_extra=_TIME),
+    ]
+    priority: Annotated[
+        Priority,
+        Field(default=Priority.NORMAL, strict=False, description="Which mails go first among those that are due."),
+    ]
+    sensitive: Annotated[
+        bool,
+        BeforeValidator(_yes_or_no, json_schema_input_type=bool),
+        Field(default=False, description="Never shown, and its body is erased as soon as a provider has it."),
     ]
     on_uncertain: Annotated[
         OnUncertain | None,
@@ -260,6 +298,9 @@ class Submission(BaseModel):
             tags=self.tags,
             metadata=self.metadata,
             ignore_suppression=self.ignore_suppression,
+            expires_at=self.expires_at,
+            priority=self.priority,
+            sensitive=self.sensitive,
             attachments=tuple(file.attachment for file in self.attachments),
             subject=self.subject,
             on_uncertain=self.on_uncertain or on_uncertain,
@@ -298,6 +339,9 @@ def _faults_between(fields: Mapping[str, Any]) -> list[FieldFault]:
         faults.append(FieldFault("content", "missing", "is required, or html, or text"))
     if fields.get("content") and (fields.get("html") or fields.get("text")):
         faults.append(FieldFault("content", "exclusive", "excludes html and text"))
+    send_at, expires_at = (_known(fields.get(name)) for name in ("send_at", "expires_at"))
+    if send_at is not None and expires_at is not None and expires_at <= send_at:
+        faults.append(FieldFault("expires_at", "too_early", "must be later than send_at"))
     to = fields.get("to")
     if fields.get("to_name") and isinstance(to, list) and len(to) > 1:
         faults.append(FieldFault("to_name", "exclusive", "goes with a single to; write Name <address> into to instead"))
@@ -308,6 +352,14 @@ def _faults_between(fields: Mapping[str, Any]) -> list[FieldFault]:
     return faults
 
 
+def _known(value: object) -> float | None:
+    """A time, if it is one."""
+    try:
+        return parse_instant(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 _WORDS = {
     "missing": ("missing", "is required"),
     "extra_forbidden": ("unknown_field", "is not a field of a mail"),
@@ -316,7 +368,6 @@ _WORDS = {
     "model_type": ("type_error", "must be an object"),
     "too_short": ("too_short", "must not be empty"),
     "string_too_short": ("too_short", "must not be empty"),
-    "enum": ("invalid_choice", "must be one of: resend, hold"),
 }
 
 
@@ -336,5 +387,8 @@ def _fault(detail: ErrorDetails, fields: Mapping[str, Any]) -> FieldFault:
     kind = detail["type"]
     if kind == "too_long" and "max_length" in detail["ctx"]:
         return FieldFault(field, kind, f"must be at most {detail['ctx']['max_length']} characters")
+    if kind == "enum":
+        choices = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return FieldFault(field, "invalid_choice", f"must be one of: {choices}")
     code, message = _WORDS.get(kind, (kind, detail["msg"]))
     return FieldFault(field, code, message)

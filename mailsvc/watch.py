@@ -86,6 +86,9 @@ class Watch:
                 counts = await self._outbox.counts()
                 self.depth = sum(counts.get(status, 0) for status in WAITING)
                 await self.save_scores()
+                for mail_id, status in await self._outbox.expire(time.time()):
+                    log.warning("expired", mail=mail_id, mail_status=status.value)
+                    self._feed.say("mail", mail_id, status=status.value)
                 if more or turn % TIDY_EVERY == 0:
                     more = await self._forget(time.time())
                 await self._outbox.ping()

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, Protocol
 from ..access import ApiKey
 from ..callback import CallbackStore
 from ..council import Council
-from ..model import Attachment, Event, Mail, Outcome, Payload, Record, Report, Resolution, Status
+from ..model import LANES, Attachment, Event, Mail, Outcome, Payload, Priority, Record, Report, Resolution, Status
 from ..suppression import SuppressionStore
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
+KEY_REUSED = "this Idempotency-Key was used before with another request body"
 
 # For how long a report is kept that is about no mail of ours, in seconds.
 KEEP_UNMATCHED = 7 * 86_400.0
@@ -27,6 +28,12 @@ KEEP_UNMATCHED = 7 * 86_400.0
 # long as its time-out, a doubt about it longer.
 LOOK_AGAIN = (2.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 NEWEST = 1000  # mails to a recipient among which one is looked for by the provider's name for it
+
+# Mails that are settled and can be sent on their way again by request.
+RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED, Status.REJECTED, Status.SUPPRESSED})
+# What is said of a mail that it was too late to send.
+TOO_LATE = "it was not sent by expires_at"
+TOO_LATE_IN_DOUBT = "it was not sent again by expires_at, and a provider may have it"
 
 # What stands in place of a recipient who was erased, and of the subject of a mail to one.
 ERASED_ADDRESS, ERASED_SUBJECT = "erased@erased.invalid", "(erased)"
@@ -45,6 +52,11 @@ class Addition:
     idempotency_key: str | None = None
     fingerprint: str = ""
 
+    @property
+    def status(self) -> Status:
+        """What the mail is first."""
+        return Status.SCHEDULED if self.due_at > self.mail.created_at else Status.QUEUED
+
 
 @dataclass(frozen=True, slots=True)
 class Added:
@@ -54,6 +66,41 @@ class Added:
     status: Status
     created_at: float
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Mails to be stored all together or not at all, and the `answer` to the request for them, a text of the caller's.
+
+    `additions` have no key of their own; that of the request is the batch's.
+    """
+
+    additions: Sequence[Addition]
+    created_at: float
+    answer: str
+    owner: str = ""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """What a batch is answered: for each mail, in their order, its `id` and `status`, or its `error`."""
+
+    data: Sequence[dict[str, Any]]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many mails are on their way again, and how many could not be since they have no bodies any more.
+
+    `after` is the last mail that was looked at, if there may be more behind it.
+    """
+
+    retried: int
+    skipped: int
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +156,8 @@ class Settlement:
 class Page:
     """Which mails to list, newest first. `after` is the id of the last mail of the page before.
 
-    `to` is an address in any case; `provider` is the one named in the mail's record.
+    `to` is an address in any case; `provider` is the one named in the mail's record. `since` and `until` are about when
+    the mail was accepted: from then on, and before.
     """
 
     owner: str | None = None
@@ -118,6 +166,8 @@ class Page:
     provider: str | None = None
     after: str | None = None
     limit: int = 20
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +288,14 @@ class Outbox(Protocol):
         Who is on the suppression list is left out at once, as in `claim`; the answer tells what the mail was before.
         """
 
-    async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
-        """Up to `room` mails that are due, oldest first, for `lease` seconds. A claim that is lost is due again.
+    async def add_batch(self, batch: Batch) -> str:
+        """Store mails durably, all or none; the answer to give. It is that of the first request with the same key,
+        whose mails are those that are stored. IdempotencyKeyReused if that one was another.
+        """
+
+    async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
+        """Up to `room` mails that are due, for `lease` seconds: from one of the `lanes` after the other, in each the
+        oldest first. A claim that is lost is due again.
 
         A mail in an attempt is never claimed. `to`, `cc` and `bcc` leave out whoever has a status of its own, as those
         on the suppression list have by then. A mail with nobody left in `to` is `suppressed`, and not among them.
@@ -261,6 +317,19 @@ class Outbox(Protocol):
 
     async def release(self, ids: Sequence[str], due_at: float) -> None:
         """Give claimed mails back that nobody was asked to send: no try and no round is lost."""
+
+    async def retry(self, ids: Sequence[str], now: float) -> list[bool]:
+        """Send mails on their way again that are RETRYABLE and have their bodies; False for all others.
+
+        They are due now, with no rounds used up and all the time again until they are given up; what happened stays. An
+        `expires_at` that is over is gone. Recipients are asked for again who were rejected or suppressed with the
+        whole mail.
+        """
+
+    async def expire(self, now: float) -> list[tuple[str, Status]]:
+        """Some of the mails that wait and that it is too late to send: they are `expired`, or `uncertain` and due no
+        more where a provider may have them; an event says so. One in an attempt, or in doubt already, is left alone.
+        """
 
     async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
         """Keep what providers tell, durably, each report once. True for one that is new, False for one that is known by

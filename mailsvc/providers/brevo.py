@@ -110,13 +110,13 @@ class Brevo(HttpProvider):
             **({"textContent": message.text} if message.text else {}),
             "headers": {
                 "X-Mailin-custom": _custom(message),
-                "idempotencyKey": message.id,
+                "idempotencyKey": message.key,
                 **message.headers,
             },
             **({"tags": list(message.tags)} if message.tags else {}),
             **({"attachment": _files(message)} if message.attachments else {}),
         }
-        return self.again(orjson.dumps(body), message.id)
+        return self.again(orjson.dumps(body), message.key)
 
     def again(self, body: bytes, key: str) -> HttpRequest:
         """The key stands in the body, the credentials in a header."""

@@ -47,7 +47,7 @@ _STATUSES = {
 
 
 class Resend(HttpProvider):
-    """Resend: 200 with an id. The mail's id is the idempotency key, so it is the same however often it is sent."""
+    """Resend: 200 with an id. The mail's id is the idempotency key, until it is retried by request."""
 
     name = "resend"
     rank = 50
@@ -80,7 +80,7 @@ class Resend(HttpProvider):
             "tags": [{"name": name, "value": value} for name, value in plain_pairs(message).items()],
             **({"attachments": [_file(each) for each in message.attachments]} if message.attachments else {}),
         }
-        return self.again(orjson.dumps(body), message.id)
+        return self.again(orjson.dumps(body), message.key)
 
     def again(self, body: bytes, key: str) -> HttpRequest:
         """The key stands in a header, the credentials in another."""

@@ -8,8 +8,10 @@ from ..service import Service
 from . import rehearsal
 from .assets import Static, check_folders
 from .base import Handler
+from .batch import BatchOfMails
 from .callback_page import CallbackPage, CallbacksPage
 from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
+from .cancel import Cancel
 from .compat import COMPAT
 from .email import Mails, OneMail
 from .erase import Erase
@@ -26,6 +28,7 @@ from .pages import Home, Inbox, MailPage
 from .parts import HealthPart, InboxPart, MailsPart, RequestsPart, ScoresPart, TimelinePart
 from .providers import Pause, Providers, Resume, Scores
 from .resolve import Resolve
+from .retry import Retry, RetryMany
 from .server import Server
 from .session import Sessions
 from .suppressions import OneSuppression, Suppressions
@@ -46,7 +49,11 @@ class OpenApi(Handler):
 
 ROUTES: list[tuple[str, type[Handler]]] = [
     ("/email", Mails),
+    ("/email/batch", BatchOfMails),
+    ("/email/retry", RetryMany),
     ("/email/([^/]+)", OneMail),
+    ("/email/([^/]+)/cancel", Cancel),
+    ("/email/([^/]+)/retry", Retry),
     ("/email/([^/]+)/resolve", Resolve),
     ("/events", Events),
     ("/providers", Providers),

@@ -170,16 +170,7 @@ class Handler(RequestHandler):
 
     def told(self, fault: Problem) -> tuple[int, str, Any]:
         """An error as its status, its media type and the JSON that goes with it."""
-        document = {
-            "type": "about:blank",
-            "title": HTTPStatus(fault.status).phrase,
-            "status": fault.status,
-            "code": fault.code,
-            "detail": fault.detail,
-            "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in fault.faults],
-            "request_id": self.request_id,
-        }
-        return fault.status, "application/problem+json", document
+        return fault.status, "application/problem+json", words(fault) | {"request_id": self.request_id}
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Called by Tornado: what the caller did wrong is no news, a fault of ours is."""
@@ -206,6 +197,18 @@ class Handler(RequestHandler):
 @lru_cache(1)
 def _date(second: int) -> str:
     return format_timestamp(second)
+
+
+def words(fault: Problem) -> dict[str, Any]:
+    """A problem as the API tells it."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(fault.status).phrase,
+        "status": fault.status,
+        "code": fault.code,
+        "detail": fault.detail,
+        "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in fault.faults],
+    }
 
 
 def rfc3339(at: float | None) -> str | None:

@@ -23,13 +23,13 @@ _PLAIN = frozenset({"application/json", "application/x-www-form-urlencoded"})  #
 
 def fields(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
     """The fields of a mail. Raises Problem (400, 415) and InvalidMail."""
-    if content_encoding and content_encoding.lower() != "identity":
-        raise unsupported_media_type("A compressed body is not accepted; send it without Content-Encoding.")
+    _not_encoded(content_encoding)
     kind, parameters = _content_type(content_type)
     if kind == "application/json":
-        if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-            raise unsupported_media_type("JSON must be UTF-8.")
-        return _json(body)
+        value = _json(body, parameters)
+        if not isinstance(value, dict):
+            raise invalid("body", "type_error", "must be a JSON object with the fields of a mail")
+        return value
     if kind == "application/x-www-form-urlencoded":
         if body.lstrip()[:1] in (b"{", b"["):
             raise unsupported_media_type("This looks like JSON. Send it with 'Content-Type: application/json'.")
@@ -43,8 +43,20 @@ def fields(content_type: str | None, content_encoding: str | None, body: bytes) 
     )
 
 
-def fingerprint(given: dict[str, Any]) -> str:
-    """A digest of the fields of a mail, the same for the same fields in any order."""
+def items(content_type: str | None, content_encoding: str | None, body: bytes) -> list[Any]:
+    """The items of a JSON array. Raises Problem (400, 415) and InvalidMail."""
+    _not_encoded(content_encoding)
+    kind, parameters = _content_type(content_type)
+    if kind != "application/json":
+        raise unsupported_media_type("Send a JSON array, with 'Content-Type: application/json'.")
+    value = _json(body, parameters)
+    if not isinstance(value, list):
+        raise invalid("body", "type_error", "must be a JSON array of mails")
+    return value
+
+
+def fingerprint(given: dict[str, Any] | list[Any]) -> str:
+    """A digest of the fields of a mail, or of several, the same for the same fields in any order."""
     return hashlib.sha256(orjson.dumps(given, default=_digest, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -67,14 +79,18 @@ def _content_type(value: str | None) -> tuple[str, dict[str, str]]:
     return kind, {name.lower(): collapse_rfc2231_value(text) for name, text in parameters[1:]}
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _not_encoded(content_encoding: str | None) -> None:
+    if content_encoding and content_encoding.lower() != "identity":
+        raise unsupported_media_type("A compressed body is not accepted; send it without Content-Encoding.")
+
+
+def _json(body: bytes, parameters: dict[str, str]) -> Any:
+    if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise unsupported_media_type("JSON must be UTF-8.")
     try:
-        value = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Problem(400, "malformed_json", f"The body is not JSON: {str(error)[:200]}") from None
-    if not isinstance(value, dict):
-        raise invalid("body", "type_error", "must be a JSON object with the fields of a mail")
-    return value
 
 
 def _urlencoded(body: bytes) -> list[tuple[bytes, bytes]]:

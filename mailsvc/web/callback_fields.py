@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from ..address import control_character
 from ..callback import PATTERNS, Backlog, Callback, Replay, State, Told
 from ..errors import FieldFault, InvalidMail
 from ..guard import LONGEST
+from ..instant import WORDS, parse_instant
 from .base import Handler, rfc3339
 from .body import fields
 from .problem import invalid
@@ -89,16 +89,9 @@ def name(value: object) -> str:
 
 def moment(value: object) -> float:
     """An RFC 3339 time as Unix seconds."""
-    words = "must be a time as in RFC 3339 with its zone, such as 2026-01-02T03:04:05Z"
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", value, re.ASCII):
-        raise ValueError(words)
-    try:
-        found = datetime.fromisoformat(value.upper().replace(" ", "T"))
-        if found.tzinfo is None:
-            raise ValueError(words)
-        return found.astimezone(UTC).timestamp()
-    except (ValueError, OverflowError):
-        raise ValueError(words) from None
+    if not isinstance(value, str):
+        raise ValueError(WORDS)
+    return parse_instant(value)
 
 
 def state(value: object) -> State:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from ..access import Scope
+from ..instant import parse_instant
 from ..model import Record, Status
 from ..outbox.base import Page
 from ..submission import parse
 from .base import Handler, rfc3339
 from .body import fields, fingerprint
+from .callback_fields import given, moment
 from .page import guard
 from .pages import submit
 from .problem import invalid
@@ -35,10 +37,10 @@ class Mails(Handler):
             return
         self.admit()
         headers = self.request.headers
-        given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
+        found = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         self.intake.parsed()
         key = idempotency_key(self)
-        added = await self.service.accept(parse(given), self.key, key, fingerprint(given) if key else "")
+        added = await self.service.accept(parse(found), self.key, key, fingerprint(found) if key else "")
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.set_header("Location", f"/email/{added.id}")
@@ -47,7 +49,7 @@ class Mails(Handler):
     async def get(self) -> None:
         """Mails, newest first, a page at a time."""
         self.admit()
-        asked = query(self, "status", "to", "provider", "limit", "after")
+        asked = query(self, "status", "to", "provider", "since", "until", "limit", "after")
         limit = _limit(asked.get("limit", str(LIMIT)))
         found = await self.service.list(
             Page(
@@ -56,6 +58,8 @@ class Mails(Handler):
                 to=asked.get("to"),
                 provider=asked.get("provider"),
                 after=_cursor(asked.get("after")),
+                since=_moment(asked, "since"),
+                until=_moment(asked, "until"),
                 limit=limit + 1,
             )
         )
@@ -71,7 +75,14 @@ class Mails(Handler):
 class OneMail(Handler):
     """`/email/<id>`."""
 
-    summary = "What became of a mail"
+    summary = "What became of a mail; send it at another time"
+    changes = Scope.SEND
+    takes: ClassVar[dict[str, Any] | None] = {
+        "type": "object",
+        "properties": {"send_at": {"type": "string", "format": "date-time"}},
+        "required": ["send_at"],
+        "additionalProperties": False,
+    }
 
     async def get(self, mail_id: str) -> None:
         """All that is known of a mail, with its attempts; with `?wait=settled` once it has left the queue."""
@@ -85,6 +96,12 @@ class OneMail(Handler):
         waits = "wait" in asked
         found = await (self.service.settled(mail_id, timeout, owner) if waits else self.service.get(mail_id, owner))
         self.send_json(view(found))
+
+    async def patch(self, mail_id: str) -> None:
+        """Send it at another time: `send_at`. 409 `not_scheduled` when it is due already, or not waiting any more."""
+        self.admit()
+        send_at = given(self, {"send_at": moment}, ("send_at",))["send_at"]
+        self.send_json(view(await self.service.reschedule(known_id(mail_id), send_at, self.key.sees)))
 
 
 def idempotency_key(handler: Handler) -> str | None:
@@ -131,6 +148,9 @@ def view(record: Record) -> dict[str, Any]:
         "created_at": rfc3339(record.created_at),
         "updated_at": rfc3339(record.updated_at),
         "due_at": rfc3339(record.due_at),
+        "expires_at": rfc3339(record.expires_at),
+        "priority": record.priority,
+        "sensitive": record.sensitive,
         "provider": record.provider,
         "provider_message_id": record.provider_message_id,
         "error": record.error,
@@ -168,6 +188,13 @@ def _status(text: str | None) -> Status | None:
         return Status(text) if text is not None else None
     except ValueError:
         raise invalid("status", "invalid_choice", f"must be one of: {', '.join(Status)}") from None
+
+
+def _moment(asked: dict[str, str], name: str) -> float | None:
+    try:
+        return parse_instant(asked[name]) if name in asked else None
+    except ValueError as error:
+        raise invalid(name, "invalid_time", str(error)) from error
 
 
 def _limit(text: str) -> int:

@@ -39,8 +39,10 @@ class MailHtml(Frame):
     async def get(self, mail_id: str) -> None:
         """The HTML part of a mail, as a provider got it."""
         self.admit()
-        if (await self.service.get(mail_id)).erased_at:
-            self.show_words("The bodies of this mail have been erased.")
+        record = await self.service.get(mail_id)
+        if record.erased_at or record.sensitive:
+            erased = "The bodies of this mail have been erased."
+            self.show_words(erased if record.erased_at else "This mail is sensitive: it is not shown.")
             return
         message = await rendering(await self.service.mail(mail_id))
         self.show_html(message.html) if message.html else self.show_words("This mail has no HTML part.")

@@ -12,6 +12,7 @@ from ..model import Outcome, Status
 from ..submission import Submission
 from .base import Handler
 
+ACCEPTING = (("/email", "post"), ("/email/batch", "post"))  # what is done later
 _PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail", "errors", "request_id"],
@@ -67,7 +68,7 @@ def _operations(pattern: str, handler: type[Handler]) -> dict[str, Any]:
             "summary": handler.summary,
             "description": getdoc(getattr(handler, method)) or "",
             "responses": {
-                "202" if (pattern, method) == ("/email", "post") else "200": {"description": "done"},
+                "202" if (pattern, method) in ACCEPTING else "200": {"description": "done"},
                 "default": {
                     "description": "an error",
                     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -79,7 +80,8 @@ def _operations(pattern: str, handler: type[Handler]) -> dict[str, Any]:
         takes = {"$ref": "#/components/schemas/Mail"} if pattern == "/email" else handler.takes
         if method in ("post", "patch") and takes:
             schema = {"schema": takes}
-            kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+            forms = () if takes.get("type") == "array" else ("application/x-www-form-urlencoded", "multipart/form-data")
+            kinds = ("application/json", *forms)
             needed = pattern == "/email" or "required" in takes
             operation["requestBody"] = {"required": needed, "content": dict.fromkeys(kinds, schema)}
         name = re.search(r"\{(\w+)\}", _path(pattern))

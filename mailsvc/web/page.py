@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from ..access import Scope
 from ..model import Record
+from ..outbox.base import RETRYABLE
 from .assets import ROOT, assets
 from .base import Handler, rfc3339
 from .health import gaps, health
@@ -110,7 +111,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    found.globals |= {"static": assets().url, "statuses": STATUSES}
+    found.globals |= {"static": assets().url, "statuses": STATUSES, "retryable": RETRYABLE}
     found.filters |= {"iso": rfc3339, "clock": clock, "day": day, "people": people}
     return found
 

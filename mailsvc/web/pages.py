@@ -185,7 +185,7 @@ async def kept(service: Service) -> Sequence[Record]:
 
 async def message(handler: Handler, record: Record) -> dict[str, Any]:
     """What a mail's message shows, in the view that is asked for; nothing of one that was erased."""
-    if record.erased_at:
+    if record.erased_at or record.sensitive:
         return {"message": None}
     mail = await handler.service.mail(record.id)
     rendered = await rendering(mail)

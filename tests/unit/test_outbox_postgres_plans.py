@@ -10,7 +10,7 @@ import pytest
 
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.postgres import PostgresOutbox, accept, callbacks, deliver, inbox, leases, reads, tally
+from mailsvc.outbox.postgres import PostgresOutbox, accept, callbacks, deliver, inbox, leases, reads, renewal, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
 from tests.postgres import PostgresServer
@@ -22,6 +22,7 @@ PAGES = {
     "status": Page(status=Status.SENT),
     "provider": Page(provider="alpha"),
     "to": Page(to="ann@example.com"),
+    "time": Page(since=NOW, until=NOW + 60),
     "everything": Page("one", Status.SENT, "ann@example.com", "alpha", "01890000-0000-7000-8000-000000000001"),
 }
 STATEMENTS = {
@@ -33,6 +34,10 @@ STATEMENTS = {
     "begin": deliver.BEGIN,
     "settle": deliver.SETTLE,
     "release": deliver.RELEASE,
+    "add batch": accept.ADD_BATCH,
+    "add batch again": accept.ADD_BATCH_AGAIN,
+    "retry": renewal.RETRY,
+    "expire": renewal.EXPIRE,
     "keep reports": inbox.KEEP,
     "due reports": inbox.DUE,
     "find mails": inbox.FIND,
@@ -88,11 +93,23 @@ async def test_a_claim_reads_no_more_of_the_due_mails_than_it_takes(postgres: Po
         for setting, value in SETTINGS.items():
             await other.execute(f"SET {setting} = '{value}'")
         plan = await other.fetch(
-            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {deliver.CLAIM}", NOW, time.time(), 10, 60.0
+            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {deliver.CLAIM}", NOW, time.time(), 10, 60.0, 1, 0, 2
         )
 
-    (claimable,) = [row[0] for row in plan if "mail_claimable" in row[0]]
+    claimable, *others = [row[0] for row in plan if "mail_claimable" in row[0]]
     assert "actual rows=10 " in claimable
+    assert not any("actual rows=10 " in other for other in others)
+
+
+async def test_what_expires_is_found_in_its_index(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    async with opened(url) as outbox, session(url) as other:
+        await store(outbox, *(addition() for _ in range(500)))
+        for setting, value in SETTINGS.items():
+            await other.execute(f"SET {setting} = '{value}'")
+        plan = await other.fetch(f"EXPLAIN (COSTS OFF) {renewal.EXPIRE}", NOW, 100, "why", "why")
+
+    assert any("mail_expires" in row[0] for row in plan)
 
 
 async def life(outbox: PostgresOutbox, mails: int) -> None:
@@ -165,5 +182,6 @@ async def test_tidying_adds_up_what_connections_that_are_gone_have_counted(postg
 
 def test_every_statement_that_moves_mails_keeps_the_counts() -> None:
     moving = [accept.ADD, accept.ADD_AGAIN, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RECOVER, inbox.MERGE]
+    moving += [accept.ADD_BATCH, accept.ADD_BATCH_AGAIN, renewal.RETRY, renewal.EXPIRE]
 
     assert all(tally.TALLY in sql for sql in moving)

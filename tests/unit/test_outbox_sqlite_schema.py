@@ -11,7 +11,7 @@ from mailsvc.errors import ConfigError, StorageBroken
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.sqlite import accept, deliver, reads, retention, schema
+from mailsvc.outbox.sqlite import accept, deliver, reads, renewal, retention, schema
 from mailsvc.outbox.sqlite.file import DatabaseFile
 from tests.contract.samples import addition, store
 
@@ -143,8 +143,22 @@ def test_a_list_walks_an_index_and_sorts_nothing(connection: sqlite3.Connection,
 def test_a_claim_reads_what_is_due_from_its_index_in_order(connection: sqlite3.Connection) -> None:
     steps = plan(connection, deliver.DUE)
 
-    assert "SEARCH mail USING INDEX mail_claimable (claimable_at<?)" in steps
+    assert "SEARCH mail USING INDEX mail_claimable (lane=? AND claimable_at<?)" in steps
     assert "TEMP B-TREE" not in steps
+
+
+def test_what_expires_is_found_in_its_index(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, renewal.OVER)
+
+    assert "SEARCH mail USING INDEX mail_expires (expires_at<?)" in steps
+    assert "TEMP B-TREE" not in steps
+
+
+def test_the_oldest_claimable_is_at_the_head_of_a_lane(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, reads.OLDEST_CLAIMABLE)
+
+    assert "SEARCH mail USING COVERING INDEX mail_claimable (lane=? AND claimable_at>?)" in steps
+    assert not re.search("SCAN mail|TEMP B-TREE", steps)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +167,8 @@ def test_a_claim_reads_what_is_due_from_its_index_in_order(connection: sqlite3.C
         *(reads.MAIL_BY_ID, reads.RECORD_BY_ID, reads.RECIPIENTS, reads.DOUBTED, reads.ATTEMPTS, reads.EVENTS),
         *(deliver.STANDING, deliver.RUNNING, deliver.SENDING, deliver.END_ATTEMPT, deliver.SETTLE, deliver.LEASE),
         *(deliver.SET_RECIPIENT, deliver.INSERT_EVENT, deliver.RELEASE, deliver.DOUBT, deliver.REQUEUE),
-        *(deliver.END_LEASES, accept.FIRST_ANSWER, accept.FORGET_KEYS),
+        *(deliver.END_LEASES, deliver.SET_QUEUED, renewal.STANDING, renewal.RETRY, renewal.ASK_FOR_ALL, renewal.EXPIRE),
+        *(accept.FIRST_ANSWER, accept.FORGET_KEYS),
         *(reads.PAYLOADS, deliver.RESOLVE, deliver.HAS_PAYLOAD, deliver.FORGET_PAYLOADS),
         *(retention.OLD_BODIES, retention.OLD_MAILS, retention.MAILS_TO, retention.WAITING_TO, retention.DELETE_BODIES),
         *(retention.MARK_ERASED, retention.DELETE_MAILS, retention.HIDE_SUBJECTS, retention.HIDE_RECIPIENT),

@@ -11,12 +11,13 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import Conflict
-from ...model import Attachment, Mail, Record, Report, Resolution, Status
+from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
 from ..base import (
     KEEP_IDEMPOTENCY_KEYS,
     KEEP_UNMATCHED,
     Added,
     Addition,
+    Batch,
     Beginning,
     Change,
     Erasure,
@@ -25,7 +26,7 @@ from ..base import (
     Page,
     Settlement,
 )
-from . import accept, deliver, inbox, keys, leases, reads, retention
+from . import accept, deliver, inbox, keys, leases, reads, renewal, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
@@ -103,9 +104,15 @@ class PostgresOutbox:
             self._bell.ring(Change.DUE)
         return results
 
-    async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
+    async def add_batch(self, batch: Batch) -> str:
+        """See Outbox."""
+        answer = await accept.add_batch(self._server, batch)
+        self._bell.ring(Change.DUE)
+        return answer
+
+    async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
         """See Outbox. Not synced: after a crash of the server the mails are due again, which is true."""
-        return await deliver.claim(self._server, room, now, lease)
+        return await deliver.claim(self._server, room, now, lease, lanes)
 
     async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
         """See Outbox."""
@@ -122,6 +129,17 @@ class PostgresOutbox:
         """See Outbox."""
         if ids:
             await deliver.release(self._server, ids, due_at)
+
+    async def retry(self, ids: Sequence[str], now: float) -> list[bool]:
+        """See Outbox."""
+        done = await renewal.retry(self._server, ids, now)
+        if any(done):
+            self._bell.ring(Change.DUE)
+        return done
+
+    async def expire(self, now: float) -> list[tuple[str, Status]]:
+        """See Outbox."""
+        return await renewal.expire(self._server, now)
 
     async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
         """See Outbox."""

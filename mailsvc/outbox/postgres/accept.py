@@ -9,13 +9,14 @@ import orjson
 
 from ...errors import IdempotencyKeyReused, StorageUnavailable
 from ...model import Mail, Status
-from ..base import Added, Addition
+from ..base import KEY_REUSED, Added, Addition, Batch
 from .batch import columns, in_waves, known_uuid, storable
 from .server import Server
 from .suppressions import leave_out
 from .tally import TALLY
 
 TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
+FORGOTTEN = "the Idempotency-Key was forgotten in this very moment; repeat the request"
 MAX_TEXT = 4 << 20  # characters of bodies in one statement, about
 
 # Keys in order, so that two processes with the same ones wait for each other in one direction only. No join of these
@@ -24,23 +25,22 @@ _ADD = f"""
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
         $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[],
-        $17::json[], $18::json[], $19::json[], $20::json[], $21::int[], $29::bool[])
+        $17::json[], $18::json[], $19::json[], $20::json[], $21::int[], $22::float8[], $23::int[], $24::boolean[],
+        $32::bool[])
     WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
         created_at, due_at, content, html, text, people, key, fingerprint,
-        tags, metadata, reply_to, headers, attachments,
+        tags, metadata, reply_to, headers, attachments, expires_at, lane, sensitive,
         ignore_suppression, place)
 ), keyed AS (
-    INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
-    SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
-    ORDER BY owner, key, place
+    {{keyed}}
     ON CONFLICT DO NOTHING RETURNING mail_id
 ), fresh AS (
-    SELECT * FROM given WHERE key IS NULL OR id IN (SELECT mail_id FROM keyed)
+    {{fresh}}
 ), mails AS (
     INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
-        ignore_suppression, created_at, updated_at, due_at, claimable_at)
+        ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive)
     SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata, ignore_suppression,
-        created_at, created_at, due_at, due_at + behind($16) FROM fresh ORDER BY place
+        created_at, created_at, due_at, due_at + behind($16), expires_at, lane, sensitive FROM fresh ORDER BY place
     {{conflict}} RETURNING id, status
 ), stored AS (
     SELECT * FROM fresh {{stored}}
@@ -53,7 +53,7 @@ WITH given AS (
     FROM stored, json_array_elements(people) WITH ORDINALITY AS people (one, position)
 ), files AS (
     INSERT INTO attachment (mail, position, filename, content_type, content_id, size, content)
-    SELECT * FROM unnest($22::uuid[], $23::int[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[])
+    SELECT * FROM unnest($25::uuid[], $26::int[], $27::text[], $28::text[], $29::text[], $30::bigint[], $31::bytea[])
         AS file (mail, position, filename, content_type, content_id, size, content)
     WHERE mail IN (SELECT id FROM stored)
 ), moves AS (
@@ -61,11 +61,25 @@ WITH given AS (
 ), {TALLY}
 SELECT id, EXISTS (SELECT FROM suppression) FROM fresh
 """  # noqa: S608 - a constant
-ADD = _ADD.format(conflict="", stored="")
+_EACH = {
+    "keyed": """INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at)
+    SELECT owner, key, fingerprint, id, status, created_at FROM given WHERE key IS NOT NULL
+    ORDER BY owner, key, place""",
+    "fresh": "SELECT * FROM given WHERE key IS NULL OR id IN (SELECT mail_id FROM keyed)",
+}
+_ALL = {
+    "keyed": """INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at, answer)
+    SELECT $35::text, $33::text, $36::text, id, status, created_at, $34::text FROM given
+    WHERE place = 1 AND $33::text IS NOT NULL""",
+    "fresh": "SELECT * FROM given WHERE $33::text IS NULL OR EXISTS (SELECT FROM keyed)",
+}
 # The connection was cut, and the rows may be there already; if their transaction has not ended yet, this waits for it.
-ADD_AGAIN = _ADD.format(conflict="ON CONFLICT (id) DO NOTHING", stored="WHERE id IN (SELECT id FROM mails)")
+_AGAIN = {"conflict": "ON CONFLICT (id) DO NOTHING", "stored": "WHERE id IN (SELECT id FROM mails)"}
+_FIRST = {"conflict": "", "stored": ""}
+ADD, ADD_AGAIN = _ADD.format(**_EACH, **_FIRST), _ADD.format(**_EACH, **_AGAIN)
+ADD_BATCH, ADD_BATCH_AGAIN = _ADD.format(**_ALL, **_FIRST), _ADD.format(**_ALL, **_AGAIN)
 FIRST_ANSWERS = """
-SELECT owner, key, fingerprint, mail_id, status, created_at FROM idempotency
+SELECT owner, key, fingerprint, mail_id, status, created_at, answer FROM idempotency
 WHERE (owner, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 FORGET_KEYS = """
@@ -81,6 +95,29 @@ async def add(server: Server, additions: Sequence[Addition]) -> list[Added | Exc
     for portion in _portions(additions):
         results += await in_waves(portion, lambda addition: addition.mail.id, lambda rows: _add(server, rows))
     return results
+
+
+async def add_batch(server: Server, batch: Batch) -> str:
+    """Store all mails of a batch in one statement, unless its key is known; the answer to give."""
+    storable(batch.owner, batch.idempotency_key, batch.fingerprint, batch.answer)
+    values = _values(batch.additions, server.here())
+    keyed = (batch.idempotency_key, batch.answer, batch.owner, batch.fingerprint)
+
+    async def insert(again: bool) -> bool:
+        fresh = await server.fetch(ADD_BATCH_AGAIN if again else ADD_BATCH, *values, *keyed)
+        if fresh and fresh[0][1]:
+            await leave_out(server, [row[0] for row in fresh], batch.created_at)
+        return bool(fresh)
+
+    if await server.settle(insert):
+        return batch.answer
+    rows = await server.look(FIRST_ANSWERS, [batch.owner], [batch.idempotency_key])
+    if not rows:
+        raise StorageUnavailable(FORGOTTEN)
+    _, _, fingerprint, *_, answer = rows[0]
+    if fingerprint != batch.fingerprint or answer is None:
+        raise IdempotencyKeyReused(KEY_REUSED)
+    return str(answer)
 
 
 async def forget_keys(server: Server, before: float) -> bool:
@@ -105,13 +142,10 @@ def _portions(additions: Sequence[Addition]) -> Iterator[list[Addition]]:
 
 
 async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Exception]:
-    rows = columns([_row(addition) for addition in additions], 15)
-    more = columns([_more(addition.mail) for addition in additions], 5)
-    ignoring = [addition.mail.ignore_suppression for addition in additions]
-    files = columns([row for addition in additions for row in _files(addition.mail)], 7)
+    values = _values(additions, server.here())
 
     async def insert(again: bool) -> set[str]:
-        fresh = await server.fetch(ADD_AGAIN if again else ADD, *rows, server.here(), *more, *files, ignoring)
+        fresh = await server.fetch(ADD_AGAIN if again else ADD, *values)
         if fresh and fresh[0][1]:
             await leave_out(server, [row[0] for row in fresh], max(each.mail.created_at for each in additions))
         return {str(row[0]) for row in fresh}
@@ -120,6 +154,14 @@ async def _add(server: Server, additions: Sequence[Addition]) -> list[Added | Ex
     known = [addition for addition in additions if addition.mail.id not in stored]
     answers = await _first_answers(server, known) if known else {}
     return [answers.get(addition.mail.id) or _fresh(addition) for addition in additions]
+
+
+def _values(additions: Sequence[Addition], here: float) -> tuple[object, ...]:
+    """What stands in the statements for these rows."""
+    rows = columns([_row(addition) for addition in additions], 15)
+    more = columns([_more(addition.mail) for addition in additions], 8)
+    files = columns([row for addition in additions for row in _files(addition.mail)], 7)
+    return (*rows, here, *more, *files, [addition.mail.ignore_suppression for addition in additions])
 
 
 async def _first_answers(server: Server, additions: Sequence[Addition]) -> dict[str, Added | Exception]:
@@ -131,20 +173,16 @@ async def _first_answers(server: Server, additions: Sequence[Addition]) -> dict[
 
 def _first(addition: Addition, row: Sequence[Any] | None) -> Added | Exception:
     if row is None:
-        return StorageUnavailable("the Idempotency-Key was forgotten in this very moment; repeat the request")
-    fingerprint, mail_id, status, created_at = row
-    if fingerprint != addition.fingerprint:
-        return IdempotencyKeyReused("this Idempotency-Key was used before with another request body")
+        return StorageUnavailable(FORGOTTEN)
+    fingerprint, mail_id, status, created_at, answer = row
+    if fingerprint != addition.fingerprint or answer is not None:
+        return IdempotencyKeyReused(KEY_REUSED)
     first = str(mail_id)
     return Added(first, Status(status), created_at, replayed=first != addition.mail.id)
 
 
 def _fresh(addition: Addition) -> Added:
-    return Added(addition.mail.id, _status(addition), addition.mail.created_at)
-
-
-def _status(addition: Addition) -> Status:
-    return Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
+    return Added(addition.mail.id, addition.status, addition.mail.created_at)
 
 
 def _row(addition: Addition) -> tuple[object, ...]:
@@ -152,7 +190,7 @@ def _row(addition: Addition) -> tuple[object, ...]:
     bodies = (mail.content, mail.html, mail.text)
     storable(addition.owner, addition.idempotency_key, addition.fingerprint, mail.sender.address, mail.sender.name)
     storable(mail.subject, *bodies)
-    identity = (known_uuid(mail.id), addition.owner, _status(addition).value)
+    identity = (known_uuid(mail.id), addition.owner, addition.status.value)
     sender = (mail.sender.address, mail.sender.name, mail.subject, mail.on_uncertain.value)
     times = (mail.created_at, addition.due_at)
     keyed = (addition.idempotency_key, addition.fingerprint)
@@ -161,7 +199,8 @@ def _row(addition: Addition) -> tuple[object, ...]:
 
 def _more(mail: Mail) -> tuple[object, ...]:
     answers = [(each.address, each.name) for each in mail.reply_to]
-    return _json(mail.tags), _json(mail.metadata), _json(answers), _json(mail.headers), len(mail.attachments)
+    texts = (_json(mail.tags), _json(mail.metadata), _json(answers), _json(mail.headers))
+    return (*texts, len(mail.attachments), mail.expires_at, mail.priority.lane, mail.sensitive)
 
 
 def _files(mail: Mail) -> Iterator[tuple[object, ...]]:

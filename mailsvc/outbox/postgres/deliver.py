@@ -8,7 +8,7 @@ from functools import partial
 import orjson
 
 from ...errors import Conflict
-from ...model import Mail
+from ...model import LANES, Mail, Priority
 from ..base import Beginning, Settlement
 from .batch import as_uuid, columns, harmless, in_waves, storable
 from .reads import MAIL_COLUMNS, build_mail
@@ -17,22 +17,32 @@ from .suppressions import leave_out_of
 from .tally import TALLY
 
 # Not synced: after a crash of the server the mails are due again, which is true.
+NO_LANE = -1
+_LANE = """SELECT id, status, claimable_at, {number} AS turn FROM mail
+    WHERE lane = ${parameter} AND claimable_at <= $1 + behind($2)
+    ORDER BY claimable_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED"""
 CLAIM = f"""
 WITH careless AS (
     SELECT set_config('synchronous_commit', 'off', true)
+), first AS (
+    {_LANE.format(number=1, parameter=5, limit="$3")}
+), second AS (
+    {_LANE.format(number=2, parameter=6, limit="$3 - (SELECT count(*) FROM first)")}
+), third AS (
+    {_LANE.format(number=3, parameter=7, limit="$3 - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)")}
 ), due AS (
-    SELECT id, status, claimable_at FROM mail WHERE claimable_at <= $1 + behind($2)
-    ORDER BY claimable_at, id LIMIT $3 FOR UPDATE SKIP LOCKED
+    SELECT * FROM first UNION ALL SELECT * FROM second UNION ALL SELECT * FROM third
 ), taken AS (
     UPDATE mail SET claimable_at = $1 + behind($2) + $4,
-        status = CASE mail.status WHEN 'scheduled' THEN 'queued' ELSE mail.status END
-    FROM due WHERE mail.id = due.id RETURNING mail.*, due.claimable_at AS due_since
+        status = CASE mail.status WHEN 'scheduled' THEN 'queued' ELSE mail.status END,
+        tried_since = CASE mail.status WHEN 'scheduled' THEN mail.due_at ELSE mail.tried_since END
+    FROM due WHERE mail.id = due.id RETURNING mail.*, due.claimable_at AS due_since, due.turn
 ), moves AS (
     SELECT moved.* FROM due, LATERAL (VALUES ('scheduled', -1), ('queued', 1)) AS moved (status, number)
     WHERE due.status = 'scheduled'
 ), {TALLY}
 SELECT mail.status, EXISTS (SELECT FROM suppression) AS choosy, {MAIL_COLUMNS.format(people="AND status IS NULL")}
-FROM careless, taken AS mail LEFT JOIN body ON body.mail = mail.id ORDER BY mail.due_since, mail.id
+FROM careless, taken AS mail LEFT JOIN body ON body.mail = mail.id ORDER BY mail.turn, mail.due_since, mail.id
 """  # noqa: S608 - constants
 
 # A connection that was cut may have begun the attempt before: then the mail runs it, since that very time.
@@ -143,11 +153,12 @@ UPDATE mail SET due_at = $1, claimable_at = $1 + behind($2) FROM held WHERE mail
 """
 
 
-async def claim(server: Server, room: int, now: float, lease: float) -> list[Mail]:
-    """Take what is due."""
+async def claim(server: Server, room: int, now: float, lease: float, lanes: Sequence[Priority]) -> list[Mail]:
+    """Take what is due, from one lane after the other."""
     if room <= 0:
         return []
-    rows = await server.run(lambda: server.fetch(CLAIM, now, server.here(), room, lease))
+    numbers = [*(each.lane for each in lanes), NO_LANE, NO_LANE][: len(LANES)]
+    rows = await server.run(lambda: server.fetch(CLAIM, now, server.here(), room, lease, *numbers))
     mails = [build_mail(row) for row in rows]
     return await leave_out_of(server, mails, now) if rows and rows[0]["choosy"] else mails
 

@@ -9,6 +9,7 @@ import orjson
 
 from ...address import Mailbox
 from ...model import (
+    LANES,
     Attachment,
     Attempt,
     Event,
@@ -20,6 +21,7 @@ from ...model import (
     Record,
     Resolution,
     Status,
+    first_id,
 )
 from ..base import Extent, Page
 from .batch import as_uuid, storable
@@ -30,6 +32,8 @@ from .tally import COUNTS
 MAIL_COLUMNS = """mail.id, mail.created_at, mail.sender_address, mail.sender_name, mail.subject, mail.on_uncertain,
     mail.rounds, mail.attempts, body.content, body.html, body.text,
     mail.tags, mail.metadata, body.reply_to, body.headers,
+    mail.expires_at, mail.lane, mail.sensitive, mail.retries,
+    CASE mail.status WHEN 'scheduled' THEN mail.due_at ELSE mail.tried_since END AS tried_since,
     CASE WHEN body.attachments > 0 THEN ARRAY(SELECT (filename, content_type, content_id, size) FROM attachment
         WHERE attachment.mail = mail.id ORDER BY position) END AS files,
     ARRAY(SELECT (address, name, role) FROM recipient
@@ -45,7 +49,7 @@ FROM mail LEFT JOIN body ON body.mail = mail.id WHERE mail.id = $1
 
 RECORD = """mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at, mail.updated_at,
     mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
-    mail.tags, mail.metadata,
+    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive,
     ARRAY(SELECT (address, name, role, status) FROM recipient
         WHERE recipient.mail = mail.id ORDER BY position) AS people"""
 RECORD_BY_ID = f"""
@@ -69,7 +73,9 @@ SELECT provider, resolved, count(*) FROM attempt WHERE in_doubt GROUP BY provide
 
 EXTENT = """
 SELECT pg_database_size(current_database()) AS bytes,
-    (SELECT claimable_at FROM mail WHERE claimable_at IS NOT NULL ORDER BY claimable_at LIMIT 1) - behind($1) AS due
+    (SELECT min(first) FROM unnest(ARRAY[0, 1, 2]) AS one (number), LATERAL (SELECT claimable_at AS first FROM mail
+        WHERE lane = number AND claimable_at IS NOT NULL ORDER BY claimable_at LIMIT 1) AS of_lane
+    ) - behind($1) AS due
 """
 
 Row = Mapping[str, Any]
@@ -114,6 +120,8 @@ def page_query(wanted: Page) -> tuple[str, list[object]]:
         "status = {}": wanted.status and wanted.status.value,
         "provider = {}": wanted.provider,
         "id < (SELECT id FROM mail WHERE id = {}::text::uuid)": wanted.after,
+        "id >= {}::text::uuid": None if wanted.since is None else first_id(wanted.since),
+        "id < {}::text::uuid": None if wanted.until is None else first_id(wanted.until),
     }
     given = {sql: value for sql, value in filters.items() if value is not None}
     conditions = [sql.format(f"${place}") for place, sql in enumerate(given, 1)]
@@ -174,6 +182,11 @@ def build_mail(row: Row) -> Mail:
         tags=tuple(_value(row["tags"], [])),
         metadata=_value(row["metadata"], {}),
         attachments=tuple(Attachment(*each) for each in row["files"] or ()),
+        expires_at=row["expires_at"],
+        priority=LANES[row["lane"]],
+        sensitive=row["sensitive"],
+        tried_since=row["tried_since"],
+        retries=row["retries"],
     )
 
 
@@ -190,6 +203,7 @@ def _record(row: Row, **history: Any) -> Record:
     mail_id, status, address, name, subject, *rest = row.values()
     people = tuple(_recipient(each, status) for each in row["people"])
     history |= {"tags": tuple(_value(row["tags"], [])), "metadata": _value(row["metadata"], {})}
+    history |= {"expires_at": row["expires_at"], "priority": LANES[row["lane"]], "sensitive": row["sensitive"]}
     return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:7], **history)
 
 

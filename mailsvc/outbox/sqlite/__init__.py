@@ -12,9 +12,9 @@ import orjson
 
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
-from ...model import Attachment, Mail, Record, Report, Resolution, Status
-from ..base import Added, Addition, Beginning, Change, Erasure, Extent, Folded, Page, Settlement
-from . import accept, copying, deliver, inbox, keys, reads, retention
+from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
+from ..base import Added, Addition, Batch, Beginning, Change, Erasure, Extent, Folded, Page, Settlement
+from . import accept, copying, deliver, inbox, keys, reads, renewal, retention
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -77,9 +77,15 @@ class SqliteOutbox:
         self._admit(additions)
         return await self._engine.write(accept.add, additions)
 
-    async def claim(self, room: int, now: float, lease: float) -> list[Mail]:
+    async def add_batch(self, batch: Batch) -> str:
+        """See Outbox."""
+        await self._shorten_log()
+        self._admit(batch.additions)
+        return _only(await self._engine.write(accept.add_batch, [batch]))
+
+    async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
         """See Outbox. Not synced: after a loss of power the mails are due again, which is true."""
-        return _only(await self._engine.write(deliver.claim, [deliver.Claim(room, now, lease)], durable=False))
+        return _only(await self._engine.write(deliver.claim, [deliver.Claim(room, now, lease, lanes)], durable=False))
 
     async def begin(self, beginnings: Sequence[Beginning]) -> list[Exception | None]:
         """See Outbox."""
@@ -92,6 +98,18 @@ class SqliteOutbox:
     async def release(self, ids: Sequence[str], due_at: float) -> None:
         """See Outbox. Not synced, as a claim is not."""
         await self._engine.write(deliver.release, [deliver.Release(each, due_at) for each in ids], durable=False)
+
+    async def retry(self, ids: Sequence[str], now: float) -> list[bool]:
+        """See Outbox."""
+        return [
+            done is True for done in await self._engine.write(renewal.retry, [renewal.Retry(each, now) for each in ids])
+        ]
+
+    async def expire(self, now: float) -> list[tuple[str, Status]]:
+        """See Outbox. Looks first, since mostly there is nothing to write."""
+        if not await self._engine.run(lambda connection: connection.execute(renewal.OVER, (now, 1)).fetchall()):
+            return []
+        return _only(await self._engine.write(renewal.expire, [now]))
 
     async def report(self, reports: Sequence[Report], now: float) -> list[bool | Exception]:
         """See Outbox."""

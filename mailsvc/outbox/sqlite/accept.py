@@ -9,7 +9,7 @@ import orjson
 
 from ...errors import IdempotencyKeyReused
 from ...model import Mail, Status
-from ..base import KEEP_IDEMPOTENCY_KEYS, Added, Addition
+from ..base import KEEP_IDEMPOTENCY_KEYS, KEY_REUSED, Added, Addition, Batch
 from .engine import Transaction
 from .suppressions import leave_out
 
@@ -17,8 +17,8 @@ TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
 
 INSERT_MAIL = """
 INSERT INTO mail (number, id, owner, status, sender_address, sender_name, subject, on_uncertain,
-    tags, metadata, ignore_suppression, created_at, updated_at, due_at, claimable_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    tags, metadata, ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_BODY = """
 INSERT INTO body (mail, content, html, text, reply_to, headers, attachments) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -28,7 +28,10 @@ INSERT_ATTACHMENT = """
 INSERT INTO attachment (mail, position, filename, content_type, content_id, size, content) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_KEY = "INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-FIRST_ANSWER = "SELECT fingerprint, mail_id, status, created_at FROM idempotency WHERE owner = ? AND key = ?"
+INSERT_ANSWER = """
+INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at, answer) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+FIRST_ANSWER = "SELECT fingerprint, mail_id, status, created_at, answer FROM idempotency WHERE owner = ? AND key = ?"
 LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM mail"
 FORGET_KEYS = """
 DELETE FROM idempotency WHERE (owner, key) IN
@@ -49,6 +52,26 @@ def add(transaction: Transaction, additions: Sequence[Addition]) -> Sequence[Add
     return results
 
 
+def add_batch(transaction: Transaction, batches: Sequence[Batch]) -> list[str | Exception]:
+    """Store all mails of a batch, unless its key is known; the answer to give."""
+    return [_add_batch(transaction, batch) for batch in batches]
+
+
+def _add_batch(transaction: Transaction, batch: Batch) -> str | Exception:
+    connection = transaction.connection
+    scope = (batch.owner, batch.idempotency_key)
+    first = connection.execute(FIRST_ANSWER, scope).fetchone() if batch.idempotency_key is not None else None
+    if first is not None:
+        fingerprint, *_, answer = first
+        return IdempotencyKeyReused(KEY_REUSED) if fingerprint != batch.fingerprint or answer is None else str(answer)
+    fresh = [(addition, _fresh(addition)) for addition in batch.additions]
+    _insert(transaction, fresh)
+    if batch.idempotency_key is not None:
+        told = (fresh[0][1].id, fresh[0][1].status.value, batch.created_at, batch.answer)
+        connection.execute(INSERT_ANSWER, (*scope, batch.fingerprint, *told))
+    return batch.answer
+
+
 def forget_keys(transaction: Transaction, times: Sequence[float]) -> Sequence[bool | Exception]:
     """Delete some of the keys that are older than they are kept at each of the times; True if there may be more."""
     connection = transaction.connection
@@ -62,15 +85,14 @@ def _known(connection: sqlite3.Connection, addition: Addition) -> Added | Except
     first = connection.execute(FIRST_ANSWER, (addition.owner, addition.idempotency_key)).fetchone()
     if first is None:
         return None
-    fingerprint, mail_id, status, created_at = first
-    if fingerprint != addition.fingerprint:
-        return IdempotencyKeyReused("this Idempotency-Key was used before with another request body")
+    fingerprint, mail_id, status, created_at, answer = first
+    if fingerprint != addition.fingerprint or answer is not None:
+        return IdempotencyKeyReused(KEY_REUSED)
     return Added(mail_id, Status(status), created_at, replayed=True)
 
 
 def _fresh(addition: Addition) -> Added:
-    status = Status.SCHEDULED if addition.due_at > addition.mail.created_at else Status.QUEUED
-    return Added(addition.mail.id, status, addition.mail.created_at)
+    return Added(addition.mail.id, addition.status, addition.mail.created_at)
 
 
 def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -> None:
@@ -94,7 +116,8 @@ def _mail_row(fresh: tuple[Addition, Added], number: int) -> tuple[object, ...]:
     sender = (mail.sender.address, _text(mail.sender.name))
     labels = (_json(mail.tags), _json(mail.metadata), mail.ignore_suppression)
     times = (mail.created_at, mail.created_at, addition.due_at, addition.due_at)
-    return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *labels, *times)
+    ways = (mail.expires_at, mail.priority.lane, mail.sensitive)
+    return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *labels, *times, *ways)
 
 
 def _body_row(number: int, mail: Mail) -> tuple[object, ...]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from ...errors import Conflict
-from ...model import Mail, Payload, Resolution, Status
+from ...model import LANES, Mail, Payload, Priority, Resolution, Status
 from ..base import Beginning, Settlement
 from .engine import Transaction
 from .events import INSERT_EVENT
 from .reads import SELECT_MAIL, build_mails
 from .suppressions import leave_out
 
-DUE = f"{SELECT_MAIL} WHERE claimable_at <= ? ORDER BY claimable_at, mail.number LIMIT ?"
+DUE = f"{SELECT_MAIL} WHERE lane = ? AND claimable_at <= ? ORDER BY claimable_at, mail.number LIMIT ?"
 LEASE = "UPDATE mail SET claimable_at = ? WHERE number = ?"
-SET_STATUS = "UPDATE mail SET status = ? WHERE number = ?"
+SET_QUEUED = "UPDATE mail SET status = 'queued', tried_since = due_at WHERE number = ?"
 
 STANDING = "SELECT number, status, attempts, rounds, due_at, claimable_at FROM mail WHERE id = ?"
 RUNNING = "SELECT 1 FROM attempt WHERE mail = ? AND outcome IS NULL"
@@ -63,7 +64,9 @@ UPDATE mail SET status = 'uncertain', updated_at = ?1, due_at = coalesce(?2, iif
 WHERE number = ?4 AND status = 'sending' RETURNING id
 """
 REQUEUE = "UPDATE mail SET status = 'queued', claimable_at = due_at WHERE status = 'sending'"
-END_LEASES = "UPDATE mail SET claimable_at = due_at WHERE claimable_at > ? AND claimable_at <> due_at"
+END_LEASES = """
+UPDATE mail SET claimable_at = due_at WHERE lane IN (0, 1, 2) AND claimable_at > ? AND claimable_at <> due_at
+"""
 
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.UNCERTAIN})
 OPEN = WAITING | {Status.SENDING}  # the mail may still be handed to somebody
@@ -71,11 +74,12 @@ OPEN = WAITING | {Status.SENDING}  # the mail may still be handed to somebody
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Up to `room` mails that are due `now`, for `lease` seconds."""
+    """Up to `room` mails that are due `now`, for `lease` seconds, from one lane after the other."""
 
     room: int
     now: float
     lease: float
+    lanes: Sequence[Priority] = LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +124,16 @@ def claim(transaction: Transaction, claims: Sequence[Claim]) -> list[list[Mail] 
 
 def _claim(transaction: Transaction, claim: Claim) -> list[Mail]:
     connection = transaction.connection
-    rows = connection.execute(DUE, (claim.now, max(0, claim.room))).fetchall()
+    rows: list[tuple[Any, ...]] = []
+    for lane in claim.lanes:
+        if (room := claim.room - len(rows)) > 0:
+            rows += connection.execute(DUE, (lane.lane, claim.now, room)).fetchall()
     if not rows:
         return []
     connection.executemany(LEASE, [(claim.now + claim.lease, row[0]) for row in rows])
     for number, status, *_ in rows:
         if status == Status.SCHEDULED:
-            connection.execute(SET_STATUS, (Status.QUEUED.value, number))
+            connection.execute(SET_QUEUED, (number,))
             transaction.move(Status.SCHEDULED, Status.QUEUED)
     ended = leave_out(transaction, [row[0] for row in rows], claim.now)
     return build_mails(connection, [row for row in rows if row[0] not in ended], everybody=False)

@@ -11,6 +11,7 @@ import orjson
 
 from ...address import Mailbox
 from ...model import (
+    LANES,
     Attachment,
     Attempt,
     Event,
@@ -22,21 +23,27 @@ from ...model import (
     Record,
     Resolution,
     Status,
+    first_id,
 )
 from ..base import Page
 
 SELECT_MAIL = """
 SELECT mail.number, mail.status, mail.id, mail.created_at, sender_address, sender_name, subject, on_uncertain,
-    content, html, text, rounds, attempts, tags, metadata, reply_to, headers, attachments
+    content, html, text, rounds, attempts, tags, metadata, reply_to, headers,
+    expires_at, lane, sensitive, iif(mail.status = 'scheduled', mail.due_at, tried_since), retries, attachments
 FROM mail LEFT JOIN body ON body.mail = mail.number
 """
 MAIL_BY_ID = f"{SELECT_MAIL} WHERE mail.id = ?"
 
 RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at,
     mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
-    mail.tags, mail.metadata"""
+    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive"""
 RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
 
+# Numbers grow as ids do, if not to the second: clocks are set back, too.
+SPREAD = 60.0
+FROM = "(SELECT number FROM mail WHERE id >= ? ORDER BY id LIMIT 1)"
+LAST = "9223372036854775807"
 NUMBER = "SELECT number FROM mail WHERE id = ?"
 
 # The rows of several mails are asked for by a JSON array of their numbers.
@@ -68,7 +75,10 @@ DOUBTS = """
 SELECT provider, resolved, count(*) FROM attempt WHERE outcome IN ('unanswered', 'interrupted')
 GROUP BY provider, resolved
 """
-OLDEST_CLAIMABLE = "SELECT claimable_at FROM mail WHERE claimable_at IS NOT NULL ORDER BY claimable_at LIMIT 1"
+OLDEST_CLAIMABLE = """
+SELECT min(first) FROM (SELECT (SELECT claimable_at FROM mail WHERE lane = value AND claimable_at IS NOT NULL
+    ORDER BY claimable_at LIMIT 1) AS first FROM json_each('[0, 1, 2]'))
+"""
 SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 EVENTS = "SELECT type, at, provider, recipient, detail FROM event WHERE mail = ? ORDER BY n"
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
@@ -119,6 +129,12 @@ def page_query(wanted: Page) -> tuple[str, list[object]]:
         source, number = "recipient CROSS JOIN mail ON mail.number = recipient.mail", "recipient.mail"
         filters["recipient.address = ?"] = wanted.to
     filters[f"{number} < ({NUMBER})"] = wanted.after
+    if wanted.since is not None:
+        filters[f"{number} >= {FROM}"] = first_id(wanted.since - SPREAD)
+        filters["mail.created_at >= ?"] = wanted.since
+    if wanted.until is not None:
+        filters[f"{number} < coalesce({FROM}, {LAST})"] = first_id(wanted.until + SPREAD)
+        filters["mail.created_at < ?"] = wanted.until
     given = {sql: value for sql, value in filters.items() if value is not None}
     where = f"WHERE {' AND '.join(given)}" if given else ""
     once = f"GROUP BY {number}" if wanted.to is not None else ""
@@ -165,7 +181,7 @@ def build_mails(connection: sqlite3.Connection, rows: Sequence[Row], *, everybod
 
 def _mail(row: Row, people: list[Row], doubted: set[str], payloads: list[Payload], files: list[Attachment]) -> Mail:
     _, status, mail_id, created_at, address, name, subject, on_uncertain, content, html, text, rounds, *rest = row
-    attempts, tags, metadata, reply_to, headers, _ = rest
+    attempts, tags, metadata, reply_to, headers, expires_at, lane, sensitive, tried_since, retries, _ = rest
     return Mail(
         id=mail_id,
         created_at=created_at,
@@ -188,6 +204,11 @@ def _mail(row: Row, people: list[Row], doubted: set[str], payloads: list[Payload
         tags=tuple(_value(tags, [])),
         metadata=_value(metadata, {}),
         attachments=tuple(files),
+        expires_at=expires_at,
+        priority=LANES[lane],
+        sensitive=bool(sensitive),
+        tried_since=tried_since,
+        retries=retries,
     )
 
 
@@ -201,8 +222,9 @@ def _value(json: str | None, default: Any) -> Any:
 
 def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
     """`history` is what a list leaves out: attempts and events."""
-    _, mail_id, status, address, name, subject, *rest, tags, metadata = row
+    _, mail_id, status, address, name, subject, *rest, tags, metadata, expires_at, lane, sensitive = row
     history |= {"tags": tuple(_value(tags, [])), "metadata": _value(metadata, {})}
+    history |= {"expires_at": expires_at, "priority": LANES[lane], "sensitive": bool(sensitive)}
     people = tuple(Recipient(each[1], each[2], each[3], Status(each[4] or status)) for each in recipients)
     return Record(mail_id, Status(status), str(Mailbox(address, name)), subject, people, *rest, **history)
 

@@ -35,7 +35,8 @@ HITS = """
 SELECT recipient.mail, position, recipient.address, reason
 FROM json_each(?) AS wanted CROSS JOIN mail ON mail.number = wanted.value AND NOT ignore_suppression
 CROSS JOIN recipient ON recipient.mail = mail.number AND recipient.status IS NULL
-CROSS JOIN suppression ON suppression.address = recipient.address AND (expires_at IS NULL OR expires_at > ?)
+CROSS JOIN suppression ON suppression.address = recipient.address
+    AND (suppression.expires_at IS NULL OR suppression.expires_at > ?)
 """
 LEAVE_OUT = "UPDATE recipient SET status = 'suppressed' WHERE mail = ? AND position = ?"
 NOBODY_LEFT = "SELECT NOT EXISTS (SELECT 1 FROM recipient WHERE mail = ? AND role = 'to' AND status IS NULL)"

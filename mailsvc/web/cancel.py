@@ -1,0 +1,31 @@
+"""A mail that waits is not to be sent after all, or at another time."""
+
+from __future__ import annotations
+
+from ..access import Scope
+from ..errors import Conflict
+from .base import Handler
+from .callback_fields import given
+from .email import known_id, view
+
+
+class Cancel(Handler):
+    """`/email/<id>/cancel`."""
+
+    summary = "Do not send a mail that waits"
+    changes = Scope.SEND
+
+    async def post(self, mail_id: str) -> None:
+        """Cancel it; may be repeated. 409 `not_cancelable` once a provider is being asked."""
+        self.admit()
+        given(self, {})
+        mail_id = known_id(mail_id)
+        try:
+            record = await self.service.cancel(mail_id, self.key.sees)
+        except Conflict:
+            if not self.wants_html:
+                raise
+        if self.wants_html:
+            self.redirect(f"/mail/{mail_id}", status=303)  # the page shows what has become of it
+        else:
+            self.send_json(view(record))
