@@ -22,10 +22,6 @@ async def send(name: str, settings: dict[str, str], **more: Any) -> Trial:
     return await trial.run(settings, name, MAIL | more)
 
 
-def test_each_provider_is_tried() -> None:
-    assert {*OWN, "smtp", "capture"} == set(all_providers())
-
-
 @pytest.mark.parametrize("name", OWN)
 async def test_a_mail_that_is_taken_is_told_with_both_ids_and_its_size(name: str) -> None:
     async with FakeProvider(keys={name: f"secret-of-{OWN[name]}"}) as fake:

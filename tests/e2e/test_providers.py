@@ -10,9 +10,10 @@ import pytest
 from mailsvc.mime import build
 from mailsvc.model import Message
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpProvider, HttpRequest
+from mailsvc.providers.base import HttpRequest
 from tests.e2e.process import Mailsvc
 from tests.fakes import FakeProvider
+from tests.fakes.endpoints import ENDPOINTS
 from tests.fakes.smtp import MailSink
 from tests.providers.cases import provider
 from tests.providers.whole import WHOLE, sayable
@@ -99,7 +100,5 @@ async def test_a_doubt_about_a_mail_is_settled_by_a_key_whose_repetition_is_an_e
     assert fake.accepted(mail_id) == 1
 
 
-def test_no_provider_over_http_is_forgotten() -> None:
-    over_http = {name for name, kind in all_providers().items() if issubclass(kind, HttpProvider)}
-
-    assert over_http == OWN.keys()
+def test_no_provider_that_has_a_fake_is_forgotten() -> None:
+    assert {kind.name for kind in ENDPOINTS} == OWN.keys()
