@@ -25,7 +25,7 @@ from tests.postgres import PostgresServer
 
 KEY = "k" * 32
 JSON = {"Content-Type": "application/json"}
-LARGE = json.dumps(FORM | {"content": "x" * 2_000_000}).encode()
+LARGE = json.dumps(FORM | {"content": "x" * 27_000_000}).encode()
 MACHINE, COMPOSE = "nginx.conf", "compose.nginx.conf"
 AROUND = """
 daemon off;

@@ -148,9 +148,13 @@ def _text(path: Path) -> str:
 
 
 def small_disk(folder: Path, size: str) -> list[str]:
-    """What to run a process under that has a disk of this size, and for itself alone, at `folder`."""
+    """What to run a process under that has a disk of this size, and for itself alone, at `folder`.
+
+    What is in the folder of that name and `.before` lies on it.
+    """
     needed("unshare", "a full disk")
-    mount = f'mount -t tmpfs -o size={size},mode=700 tmpfs "$0" && exec "$@"'
+    fill = 'if [ -d "$0.before" ]; then cp "$0.before"/* "$0"; fi'
+    mount = f'mount -t tmpfs -o size={size},mode=700 tmpfs "$0" && {fill} && exec "$@"'
     return ["unshare", "-rm", "--", "sh", "-c", mount, str(folder)]
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from mailsvc.outbox import open_outbox
 from tests.e2e.process import FORM, Mailsvc
 from tests.e2e.storage import UNTRUSTED, Ballast, read_only, small_disk
 from tests.e2e.test_main_path import live
@@ -30,6 +31,10 @@ async def start_and_end(folder: Path, *under: str, **settings: str) -> tuple[int
 async def test_a_full_disk_takes_no_mail_shows_what_there_is_and_recovers(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
+    # A database that is there already: its first write-ahead log would be long enough for all that this test writes.
+    before = tmp_path / "disk.before"
+    before.mkdir(mode=0o700)
+    await (await open_outbox(f"sqlite:///{before}/mailsvc.db")).close()
     async with FakeProvider() as sendgrid:
         sendgrid.fault("delay", seconds=1.0)
         settings = live(sendgrid, DATABASE_URL=f"sqlite:///{disk}/mailsvc.db", MAILSVC_RETRY="0.1")
