@@ -13,6 +13,7 @@ from .callback_page import CallbackPage, CallbacksPage
 from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
 from .cancel import Cancel
 from .compat import COMPAT
+from .docs import Docs
 from .email import Mails, OneMail
 from .erase import Erase
 from .events import Events
@@ -86,6 +87,7 @@ PAGES: list[tuple[str, type[Handler]]] = [
     ("/inbox", Inbox),
     ("/settings/callbacks", CallbacksPage),
     ("/settings/callbacks/([^/]+)", CallbackPage),
+    ("/docs", Docs),
     ("/preview", Preview),
     ("/login", Login),
     ("/logout", Logout),

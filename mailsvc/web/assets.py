@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Static(Handler):
 
     async def get(self, version: str = "", name: str = "icon.svg") -> None:
         """A file. One of another version is still served, as it is now, and not kept."""
-        asset = assets().get(name)
+        asset = await asyncio.to_thread(assets().get, name)  # a large one takes a while to compress, once
         if asset is None:
             raise Problem(404, "not_found", "There is no such file.")
         self.set_header("Content-Type", asset.kind)

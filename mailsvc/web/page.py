@@ -57,7 +57,7 @@ class NoSuchPage(Page):
 
     async def get(self) -> None:
         """Raises Problem. Not in `prepare`: an answer before the body is read costs the connection."""
-        raise Problem(404, "not_found", "There is nothing at this path. The API is described at /openapi.json.")
+        raise Problem(404, "not_found", "There is nothing at this path. The API is described at /docs.")
 
     head = post = put = patch = delete = options = get
 
