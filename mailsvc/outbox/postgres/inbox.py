@@ -192,11 +192,19 @@ async def _merge(connection: asyncpg.Connection, rows: Sequence[_Row], now: floa
         if row.folded is None:
             _put_off(row, now)
     await _write(connection, rows, known, merged, now)
-    for row in rows:
-        if row.mail and not row.known and row.seen[3] is not None:
-            address = next(each.address for each in known[row.mail].people if each.position == row.seen[3])
-            await learn(connection, row.mail, address, row.report, now)
+    lessons = [
+        (_address(known[row.mail], row.seen[3]), row.mail, row.report)
+        for row in rows
+        if row.mail and not row.known and row.seen[3] is not None
+    ]
+    # In the order of the addresses, as everybody who writes several of them, so that no two wait for each other.
+    for address, mail, report in sorted(lessons, key=lambda each: each[0]):
+        await learn(connection, mail, address, report, now)
     return [row.folded for row in rows if row.folded]
+
+
+def _address(known: Known, position: int) -> str:
+    return next(each.address for each in known.people if each.position == position).lower()
 
 
 def _row(values: Sequence[Any]) -> _Row:

@@ -78,8 +78,8 @@ class PostgresSuppressions:
 
     async def put(self, entries: Sequence[Suppression]) -> None:
         """See SuppressionStore."""
-        # The last one of an address counts; one statement can put it only once.
-        rows = list({row[0]: row for row in map(_values, entries)}.values())
+        # The last one of an address counts; one statement can put it only once. In their order, as in inbox.py.
+        rows = [row for _, row in sorted({entry[0]: entry for entry in map(_values, entries)}.items())]
         await self._server.run(lambda: self._server.fetch(PUT, *columns(rows, 6)))
 
     async def remove(self, address: str) -> bool:
@@ -97,7 +97,7 @@ class PostgresSuppressions:
         return {each.address: each for each in (Suppression(*row) for row in rows)}
 
 
-def _values(entry: Suppression) -> tuple[object, ...]:
+def _values(entry: Suppression) -> tuple[str, *tuple[object, ...]]:
     storable(entry.address, entry.source, entry.mail_id)
     times = (entry.created_at, entry.expires_at)
     return entry.address.lower(), str(entry.reason), entry.source, *times, entry.mail_id
