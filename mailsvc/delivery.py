@@ -32,6 +32,7 @@ from .selector import Selector
 from .tally import Tally
 
 log = structlog.get_logger("mailsvc.delivery")
+LARGE_FILES = 1024 * 1024  # bytes
 
 
 @dataclass(slots=True)
@@ -159,8 +160,9 @@ class Courier:
     async def _attempt(self, go: _Go, choice: Choice, message: Message) -> Status:
         """Ask one provider and write down what came of it. Returns where the mail stands."""
         go.tried.add(choice.provider)
-        started, request = self._clock(), self._prepare(choice, message)
+        started = self._clock()
         try:
+            request = await self._prepared(choice, message)
             await self._journal.begin(_beginning(go, choice, request, started))
         except BaseException:
             self._selector.finish(choice.flight, *self._told(_INTERRUPTED))
@@ -173,6 +175,12 @@ class Courier:
             await asyncio.shield(self._conclude(go, choice, _INTERRUPTED, started))
             raise
         return await self._conclude(go, choice, by_its_key(go.mail, choice.provider, result), started)
+
+    async def _prepared(self, choice: Choice, message: Message) -> Request | Result:
+        """See `_prepare`; off the event loop when files make it take milliseconds."""
+        if sum(each.size for each in message.attachments) > LARGE_FILES:
+            return await asyncio.to_thread(self._prepare, choice, message)
+        return self._prepare(choice, message)
 
     def _prepare(self, choice: Choice, message: Message) -> Request | Result:
         """What to send, to the byte as before if there was a before; a result where the adapter fails."""

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from types import SimpleNamespace
@@ -102,7 +103,7 @@ class Fetcher:
                 request.method,
                 request.url,
                 data=request.body if len(request.body) <= LARGE else BytesIO(request.body),
-                headers=request.headers_at(time.time()),
+                headers=await _headers(request),
                 allow_redirects=False,  # a redirected POST becomes a GET, and other hosts would see the key
                 trace_request_ctx=progress,
             ) as answer:
@@ -205,6 +206,13 @@ class Fetcher:
                 return f"no connection was free within {self._timeout:g} s: more requests at a time than were announced"
             return f"no {'answer' if progress.written else 'connection'} within {self._timeout:g} s"
         return _network_reason(error)
+
+
+async def _headers(request: HttpRequest) -> Mapping[str, str]:
+    """The headers of this moment; off the event loop when there is much to sign."""
+    if request.sign and len(request.body) > LARGE:
+        return await asyncio.to_thread(request.headers_at, time.time())
+    return request.headers_at(time.time())
 
 
 async def _note_queued(_: object, context: SimpleNamespace, __: object) -> None:
