@@ -12,11 +12,15 @@ ROOM = 48 * 1024 * 1024  # bytes of attachments in memory at a time, of all mail
 
 
 class Files:
-    """Gives out attachments by `read`, which takes the id of a mail, while there is room for them."""
+    """Gives out attachments by `read`, which takes the id of a mail, while there is room for them.
+
+    Who came first is first served, so that a large one is not passed by small ones for ever.
+    """
 
     def __init__(self, read: Callable[[str], Awaitable[Sequence[Attachment]]], room: int = ROOM) -> None:
         self._read, self._room = read, room
         self._used = 0
+        self._turn = asyncio.Lock()
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
@@ -26,7 +30,7 @@ class Files:
             yield ()
             return
         size = mail.attached
-        async with self._freed:
+        async with self._turn, self._freed:
             await self._freed.wait_for(lambda: not self._used or self._used + size <= self._room)
             self._used += size
         try:
