@@ -27,7 +27,8 @@ def mails() -> None:
       mailsvc mails                               the same as: mailsvc mails list
       mailsvc mails list --status failed --to ann@example.com
       mailsvc mails show 01a20c68-206d-71fb-8bf0-69b468b56623
-      mailsvc mails resolve 01a20c68-206d-71fb-8bf0-69b468b56623 --as sent
+      mailsvc mails retry --status failed
+      mailsvc mails cancel 01a20c68-206d-71fb-8bf0-69b468b56623
     """
 
 
@@ -35,6 +36,8 @@ def mails() -> None:
 @click.option("--status", type=click.Choice([each.value for each in Status]), help="Only those with this status.")
 @click.option("--to", metavar="ADDRESS", help="Only those to this recipient.")
 @click.option("--provider", metavar="NAME", help="Only those that this provider has.")
+@click.option("--since", metavar="TIME", help="Only those accepted since; RFC 3339.")
+@click.option("--until", metavar="TIME", help="Only those accepted before.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="So many at most.")
 @click.option("--after", metavar="ID", help="Go on after this mail, the last one of the list before.")
 @JSON
@@ -63,6 +66,47 @@ def show(remote: Remote, mail_id: str, as_json: bool) -> int:
       mailsvc mails show 01a20c68-206d-71fb-8bf0-69b468b56623
     """
     return remote.ask("GET", _path(mail_id), None, as_json, _story)
+
+
+@mails.command()
+@ID
+@JSON
+@asks_server
+def cancel(remote: Remote, mail_id: str, as_json: bool) -> int:
+    """Do not send a mail that waits.
+
+    \b
+    Example:
+      mailsvc mails cancel 01a20c68-206d-71fb-8bf0-69b468b56623
+    """
+    return remote.ask("POST", f"{_path(mail_id)}/cancel", {}, as_json, _short)
+
+
+@mails.command()
+@click.argument("mail_id", metavar="[ID]", required=False)
+@click.option("--status", help="Not one mail, but those that ended so, such as failed; newest first.")
+@click.option("--to", metavar="ADDRESS", help="Of those, the ones to this recipient.")
+@click.option("--provider", metavar="NAME", help="Of those, the ones that this provider had.")
+@click.option("--since", metavar="TIME", help="Of those, the ones accepted since; RFC 3339.")
+@click.option("--until", metavar="TIME", help="Of those, the ones accepted before.")
+@click.option("--limit", type=click.IntRange(1, 500), help="So many at most; default 100.")
+@click.option("--after", metavar="ID", help="Go on after this mail.")
+@JSON
+@asks_server
+def retry(remote: Remote, mail_id: str | None, as_json: bool, **asked: Any) -> int:
+    """Send a mail on its way again that has ended without arriving; or many, by --status.
+
+    \b
+    Examples:
+      mailsvc mails retry 01a20c68-206d-71fb-8bf0-69b468b56623
+      mailsvc mails retry --status failed --since 2027-01-02T03:00:00Z
+    """
+    which = {name: value for name, value in asked.items() if value is not None}
+    if (mail_id is None) == ("status" not in which) or (mail_id and which):
+        raise click.UsageError("give the ID of a mail, or --status for many")
+    if mail_id:
+        return remote.ask("POST", f"{_path(mail_id)}/retry", {}, as_json, _short)
+    return remote.ask("POST", "/email/retry", which, as_json, _retried)
 
 
 @mails.command()
@@ -113,6 +157,11 @@ def _path(mail_id: str) -> str:
 
 def _short(mail: dict[str, Any]) -> str:
     return f"{mail['status']}  {mail['id']}"
+
+
+def _retried(done: dict[str, Any]) -> str:
+    more = f"; more: --after {done['after']}" if done["after"] else ""
+    return f"{done['retried']} mails are on their way again, {done['skipped']} are not{more}"
 
 
 def _table(page: dict[str, Any]) -> str:

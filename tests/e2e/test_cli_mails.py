@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,31 @@ async def test_a_provider_is_paused_and_resumed_and_a_doubt_resolved_with_json(t
             while (await as_json(service, "mails", "show", mail_id))["status"] != "uncertain":
                 await asyncio.sleep(0.05)
             assert await told(service, "mails", "resolve", mail_id, "--as", "sent") == f"sent  {mail_id}\n"
+
+
+async def test_a_mail_that_waits_is_canceled_and_those_that_failed_go_again(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        provider.fault("answer", status=400)
+        settings = {
+            "MAILSVC_API_KEY": FIRST,
+            "MAILSVC_FROM": "shop@example.com",
+            "SENDGRID_API_KEY": "SG.x",
+            "SENDGRID_URL": provider.url,
+        }
+        async with Mailsvc(tmp_path, **settings) as service:
+            waits = await post(service, send_at=_tomorrow())
+            assert await told(service, "mails", "cancel", waits) == f"canceled  {waits}\n"
+            failed = [await post(service) for _ in range(3)]
+            for each in failed:
+                while (await as_json(service, "mails", "show", each))["status"] != "failed":
+                    await asyncio.sleep(0.05)
+            provider.clear()
+            assert await told(service, "mails", "retry", failed[0]) == f"queued  {failed[0]}\n"
+            many = await told(service, "mails", "retry", "--status", "failed")
+            assert many == "2 mails are on their way again, 0 are not\n"
+            for wrong in (("retry",), ("retry", waits, "--status", "failed"), ("retry", "--to", "a@b.co")):
+                assert "--status for many" in await told(service, "mails", *wrong, code=2)
+
+
+def _tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ async def test_what_is_wrong_is_told_as_resend_tells_it(tmp_path: Path) -> None:
         no_sender = {name: value for name, value in MAIL.items() if name != "from"}
         assert await refused(no_sender) == (422, "missing_required_field", "from: is required")
         assert (await refused(MAIL | {"to": "nobody"}))[:2] == (422, "validation_error")
-        for field in ("template", "topic_id", "scheduled_at_all"):
+        for field in ("template", "topic_id", "unheard_of"):
             code, kind, words = await refused(MAIL | {field: {"id": "1"}})
             assert (code, kind) == (422, "validation_error")
             assert words.startswith(f"{field}: cannot be carried")
@@ -129,3 +130,32 @@ async def test_a_batch_is_taken_as_a_whole_or_where_that_is_asked_for_in_part(tm
 
     assert len(loose["data"]) == 5
     assert loose["errors"] == [{"index": 5, "message": "5.subject: is required"}]
+
+
+async def test_a_scheduled_mail_is_rescheduled_and_canceled_by_the_sdk(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST, MAILSVC_CAPTURE="1") as service:
+        point_at(service)
+        later, still_later = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT%H:%M:%S.000Z}" for days in (1, 2))
+        mail_id = (await send(MAIL | {"scheduled_at": later}))["id"]
+        shown = await asyncio.to_thread(resend.Emails.get, mail_id)
+        assert (shown["last_event"], shown["scheduled_at"]) == ("scheduled", later)
+        await asyncio.to_thread(resend.Emails.update, {"id": mail_id, "scheduled_at": still_later})
+        assert (await asyncio.to_thread(resend.Emails.get, mail_id))["scheduled_at"] == still_later
+        assert (await asyncio.to_thread(resend.Emails.cancel, mail_id))["id"] == mail_id
+        assert (await asyncio.to_thread(resend.Emails.get, mail_id))["last_event"] == "canceled"
+
+        assert (await refused({"id": mail_id, "scheduled_at": later}, resend.Emails.update))[0] == 409
+        assert (await refused({"id": mail_id}, resend.Emails.update))[1] == "missing_required_field"
+        assert "scheduled_at: " in (await refused({"id": mail_id, "scheduled_at": "in 1 h"}, resend.Emails.update))[2]
+        assert "scheduled_at: " in (await refused(MAIL | {"scheduled_at": "in 1 h"}))[2]
+
+
+async def test_the_body_of_a_sensitive_mail_is_not_shown(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST, MAILSVC_CAPTURE="1") as service:
+        point_at(service)
+        await service.call("POST", "/providers/capture/pause", headers=bearer(FIRST))
+        secret = {"to": "ann@example.com", "subject": "Code", "text": "4711", "sensitive": True}
+        _, _, added = await service.call("POST", "/email", json=secret, headers=bearer(FIRST))
+        shown = await asyncio.to_thread(resend.Emails.get, added["id"])
+
+    assert (shown["subject"], shown["text"], shown["html"]) == ("Code", None, None)

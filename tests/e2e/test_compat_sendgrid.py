@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from base64 import b64encode
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,19 @@ async def test_its_sandbox_mode_looks_at_a_mail_and_sends_nothing(tmp_path: Path
         _, _, listed = await service.call("GET", "/email", headers=bearer(FIRST))
 
     assert (answer.status_code, listed["data"]) == (200, [])
+
+
+async def test_a_time_to_send_at_counts_for_all_or_for_one(tmp_path: Path) -> None:
+    at = int(time.time()) + 86_400
+    people = [sg.To("ann@example.com", p=0), sg.To("bob@example.com", p=1)]
+    mail = simple(to_emails=people, is_multiple=True).get() | {"send_at": at}
+    mail["personalizations"][0]["send_at"] = at + 60
+    async with Mailsvc(tmp_path, **SANDBOX) as service:
+        answer = await send(service, mail)
+        ids = answer.headers["X-Mailsvc-Ids"].split(",")
+        shown = [(await service.call("GET", f"/email/{each}", headers=bearer(FIRST)))[2] for each in ids]
+        status, (error,) = await refused(service, simple().get() | {"send_at": -1})
+
+    assert [each["status"] for each in shown] == ["scheduled", "scheduled"]
+    assert [datetime.fromisoformat(each["due_at"]).timestamp() - at for each in shown] == [60, 0]
+    assert (status, error["field"]) == (400, "send_at")

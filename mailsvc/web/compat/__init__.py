@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..base import Handler
 from .postmark import PostmarkBatch, PostmarkMail
-from .resend import ResendBatch, ResendMail, ResendMails
+from .resend import ResendBatch, ResendCancel, ResendMail, ResendMails
 from .sendgrid import SendGridMail
 
 COMPAT: list[tuple[str, type[Handler]]] = [
@@ -13,5 +13,6 @@ COMPAT: list[tuple[str, type[Handler]]] = [
     ("/compat/resend/emails", ResendMails),
     ("/compat/resend/emails/batch", ResendBatch),
     ("/compat/resend/emails/([^/]+)", ResendMail),
+    ("/compat/resend/emails/([^/]+)/cancel", ResendCancel),
     ("/compat/sendgrid/v3/mail/send", SendGridMail),
 ]

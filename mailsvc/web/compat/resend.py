@@ -10,6 +10,7 @@ from typing import Any
 
 from ...address import Mailbox
 from ...errors import InvalidMail
+from ...instant import parse_instant
 from ...model import Mail, Record, Status
 from ...submission import Submission
 from ..base import rfc3339
@@ -18,7 +19,7 @@ from ..problem import Problem
 from .base import Compat, Fields, items, only, said, sentence
 
 MOST = 100  # mails in a batch
-_NAMES = {"content": "html or text"}
+_NAMES = {"content": "html or text", "send_at": "scheduled_at"}
 _LISTS = ("to", "cc", "bcc", "reply_to")
 # Our codes as the status and the name that Resend has for the same.
 _ERRORS = {
@@ -86,8 +87,36 @@ class ResendBatch(_Resend):
         self.send_json(answer)
 
 
+class ResendCancel(_Resend):
+    """`/compat/resend/emails/<id>/cancel`."""
+
+    async def post(self, mail_id: str) -> None:
+        """Do not send a mail that waits."""
+        self.admit()
+        record = await self.service.cancel(known_id(mail_id), self.key.sees)
+        self.send_json({"object": "email", "id": record.id})
+
+
 class ResendMail(_Resend):
     """`/compat/resend/emails/<id>`."""
+
+    async def patch(self, mail_id: str) -> None:
+        """Send a scheduled mail at another time."""
+        self.admit()
+        given = Fields(self.document())
+        given.ignore("id", mail_id)  # the Python SDK says it twice
+        given.need("scheduled_at")
+        text = given.take("scheduled_at", str, "a string")
+        given.close()
+        try:
+            at = parse_instant(text or "")
+        except ValueError as error:
+            if not given.faults:
+                given.fault("scheduled_at", "invalid_time", str(error))
+        if given.faults:
+            raise InvalidMail(given.faults)
+        record = await self.service.reschedule(known_id(mail_id), at, self.key.sees)
+        self.send_json({"object": "email", "id": record.id})
 
     async def get(self, mail_id: str) -> None:
         """What became of a mail."""
@@ -99,6 +128,7 @@ class ResendMail(_Resend):
 def _submission(given: Fields) -> Submission | None:
     given.need("from")
     mail = {name: given.take(name) for name in ("from", "subject", "html", "text", "headers", *_LISTS)}
+    mail["send_at"] = given.take("scheduled_at")
     files = [_file(each, n, given) for n, each in enumerate(given.each("attachments"))]
     return given.submission({**mail, "metadata": _tags(given), "attachments": files})
 
@@ -137,6 +167,7 @@ def _view(record: Record, mail: Mail) -> dict[str, Any]:
     def written(boxes: tuple[Mailbox, ...]) -> list[str]:
         return [str(box) for box in boxes]
 
+    shown = not record.sensitive and record.erased_at is None
     return {
         "object": "email",
         "id": record.id,
@@ -144,11 +175,12 @@ def _view(record: Record, mail: Mail) -> dict[str, Any]:
         "from": record.sender,
         "created_at": rfc3339(record.created_at),
         "subject": record.subject,
-        "html": mail.html,
-        "text": mail.text or mail.content,
+        "html": mail.html if shown else None,
+        "text": (mail.text or mail.content) if shown else None,
         "cc": of("cc"),
         "bcc": of("bcc"),
         "reply_to": written(mail.reply_to),
         "tags": [{"name": name, "value": value} for name, value in record.metadata.items()],
+        "scheduled_at": rfc3339(record.due_at) if record.status is Status.SCHEDULED else None,
         "last_event": _EVENTS.get(record.status, record.status.value),
     }

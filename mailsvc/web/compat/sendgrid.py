@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import InvalidMail
 from ...submission import Submission
+from ..base import rfc3339
 from ..problem import Problem
 from .base import CANNOT, Compat, Fields, root, said
 
@@ -20,10 +21,12 @@ _NAMES = {
     "html": "/content",
     "text": "/content",
     "reply_to": "/reply_to",
+    "send_at": "/send_at",
     "attachments": "/attachments",
     "tags": "/categories",
     "metadata": "custom_args",
 }
+_NO_TIME = 253_402_300_800  # the year 10000
 _WRONG_KEY = "The provided authorization grant is invalid, expired, or revoked"
 
 
@@ -71,6 +74,7 @@ def _submissions(document: object) -> tuple[list[Submission], bool]:
         "reply_to": _answers(given),
         **_content(given),
         "attachments": [_file(each, n, given) for n, each in enumerate(given.each("attachments"))],
+        "send_at": _time(given),
         "tags": given.take("categories", list, "an array"),
     }
     headers, arguments = (given.take(name, dict, "an object") or {} for name in ("headers", "custom_args"))
@@ -95,6 +99,7 @@ def _mail(one: Fields, common: dict[str, Any], headers: dict[str, Any], argument
     if sender is not None:
         mail["from"] = _box(sender, "from.", one)
     mail["subject"] = one.take("subject") or common["subject"]
+    mail["send_at"] = _time(one) or common["send_at"]
     mail["headers"] = headers | (one.take("headers", dict, "an object") or {})
     mail["metadata"] = arguments | (one.take("custom_args", dict, "an object") or {})
     return one.submission(mail)
@@ -114,6 +119,15 @@ def _box(value: object, place: str, given: Fields) -> str | None:
         return email  # type: ignore[no-any-return]
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{quoted}" <{email}>'
+
+
+def _time(given: Fields) -> str | None:
+    """Unix seconds, as this API has times."""
+    at = given.take("send_at", int, "a whole number of seconds since 1970")
+    if at is not None and not 0 <= at < _NO_TIME:
+        given.fault("send_at", "out_of_range", "must be a whole number of seconds since 1970")
+        return None
+    return None if at is None else rfc3339(at)
 
 
 def _answers(given: Fields) -> list[Any] | None:
