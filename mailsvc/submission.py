@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .address import AddressError, Mailbox, control_character, parse_mailbox, parse_name
@@ -16,6 +16,7 @@ from .instant import parse_instant
 from .model import Mail, OnUncertain, Priority, new_id
 
 MAX_RECIPIENTS = 50
+MAX_NAME = 255
 MAX_SUBJECT = 998  # a header line of RFC 5322
 MAX_CONTENT = 1024 * 1024  # characters of markdown
 MAX_TEXT = 5 * 1024 * 1024  # characters of HTML, and of text
@@ -159,21 +160,27 @@ def _yes_or_no(value: object) -> object:
 
 
 _TIME = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
-_ADDRESS_SCHEMA = {"type": "string", "examples": ["ann@example.com", "Ann Lee <ann@example.com>"]}
+_ADDRESS_SCHEMA: dict[str, JsonValue] = {"type": "string", "examples": ["ann@example.com", "Ann Lee <ann@example.com>"]}
 Address = Annotated[Mailbox, BeforeValidator(_mailbox, json_schema_input_type=str)]
 Line = Annotated[str, BeforeValidator(_line)]
 Body = Annotated[str, BeforeValidator(_body)]
 _MAP_SCHEMA = {"type": "object", "additionalProperties": {"type": "string"}}
+_ONE_OR_MORE: dict[str, JsonValue] = {
+    "anyOf": [_ADDRESS_SCHEMA, {"type": "array", "items": _ADDRESS_SCHEMA, "minItems": 1, "maxItems": MAX_RECIPIENTS}]
+}
+
+
+def _none_or_more(schema: dict[str, Any]) -> None:
+    """Nobody is what is left out, not an empty array."""
+    schema.update(_ONE_OR_MORE)
+    schema.pop("default")
+
+
 # Nobody, or some addresses.
 Addresses = Annotated[
     tuple[Address, ...],
     BeforeValidator(_mailboxes, json_schema_input_type=str | list[str]),
-    Field(
-        default=(),
-        json_schema_extra={
-            "anyOf": [_ADDRESS_SCHEMA, {"type": "array", "items": _ADDRESS_SCHEMA, "minItems": 1, "maxItems": 50}]
-        },
-    ),
+    Field(default=(), json_schema_extra=_none_or_more),
 ]
 
 
@@ -187,15 +194,12 @@ class Submission(BaseModel):
         BeforeValidator(_mailboxes, json_schema_input_type=str | list[str]),
         Field(
             description="One address, or an array of at most 50; `a@b` or `Name <a@b>`, one address per string.",
-            json_schema_extra={
-                "anyOf": [_ADDRESS_SCHEMA, {"type": "array", "items": _ADDRESS_SCHEMA, "minItems": 1, "maxItems": 50}]
-            },
+            json_schema_extra=_ONE_OR_MORE,
         ),
     ]
     to_name: Annotated[
-        str | None,
-        BeforeValidator(_name),
-        Field(default=None, max_length=255, description="Display name of a single recipient."),
+        Annotated[str, BeforeValidator(_name), Field(max_length=MAX_NAME)] | None,
+        Field(default=None, description="Display name of a single recipient."),
     ]
     subject: Annotated[Line, Field(min_length=1, max_length=MAX_SUBJECT, description="One line.")]
     content: Annotated[
@@ -227,7 +231,7 @@ class Submission(BaseModel):
     ]
     tags: Annotated[
         tuple[Annotated[Line, Field(min_length=1, max_length=MAX_TAG)], ...],
-        BeforeValidator(_tags, json_schema_input_type=list[str]),
+        BeforeValidator(_tags, json_schema_input_type=str | list[str]),
         Field(default=(), description="At most 10. Providers show them in their statistics, as far as they can."),
     ]
     metadata: Annotated[
@@ -247,12 +251,12 @@ class Submission(BaseModel):
     ]
     send_at: Annotated[
         float | None,
-        BeforeValidator(_instant, json_schema_input_type=str),
+        BeforeValidator(_instant, json_schema_input_type=str | None),
         Field(default=None, description="Not sent before; at most a year ahead. RFC 3339.", json_schema_extra=_TIME),
     ]
     expires_at: Annotated[
         float | None,
-        BeforeValidator(_instant, json_schema_input_type=str),
+        BeforeValidator(_instant, json_schema_input_type=str | None),
         Field(default=None, description="Not sent from then on. RFC 3339.", json_schema_extra=_TIME),
     ]
     priority: Annotated[

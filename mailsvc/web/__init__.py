@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..service import Service
 from . import rehearsal
@@ -32,6 +32,7 @@ from .resolve import Resolve
 from .retry import Retry, RetryMany
 from .server import Server
 from .session import Sessions
+from .shapes import JSON
 from .suppressions import OneSuppression, Suppressions
 
 MAX_HEADER = 16 * 1024
@@ -41,6 +42,7 @@ class OpenApi(Handler):
     """`/openapi.json`."""
 
     summary = "This description"
+    gives: ClassVar = {"get": (200, {JSON: {"type": "object"}})}
     public = True
 
     async def get(self) -> None:

@@ -23,6 +23,7 @@ from ..service import Service
 from .door import client, enter, household, protocol
 from .intake import DISCARD, Intake
 from .problem import Problem, problem, too_often
+from .shapes import Schema
 
 UNKNOWN_IDS = 100  # a key, or a client without one, may ask for in a minute
 STRANGER = ApiKey("", "", "", frozenset())  # nobody has been let in
@@ -44,10 +45,20 @@ log = structlog.get_logger("mailsvc.web")
 
 @stream_request_body  # so that Tornado does not parse forms, by other rules than ours
 class Handler(RequestHandler):
-    """The base of all handlers. `summary` describes a route in the API's description, `takes` the body of a POST."""
+    """The base of all handlers.
+
+    For the API's description: `summary`, the parameters of a GET by their schemas (`asks`), the headers that a POST
+    takes (`asks_by_header`), its body as fields (`takes`) or in other media types (`takes_also`), for each method the
+    status and the media types of what it `gives`, and how it `fails` beyond what all methods do.
+    """
 
     summary = ""
-    takes: ClassVar[dict[str, Any] | None] = None
+    asks: ClassVar[dict[str, Schema]] = {}
+    asks_by_header: ClassVar[dict[str, Schema]] = {}
+    takes: ClassVar[Schema | None] = None
+    takes_also: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[dict[str, tuple[int, dict[str, Schema]]]] = {}
+    fails: ClassVar[dict[str, tuple[int, ...]]] = {}
     most = DISCARD  # bytes of a body, if that is less than what is configured
     public = False  # whether the route can be used without a key
     reads, changes = Scope.READ, Scope.ADMIN  # what a key must allow to look here, and to do anything else

@@ -12,6 +12,7 @@ from .base import Handler, words
 from .body import fingerprint, items
 from .email import idempotency_key
 from .problem import invalid, problem
+from .shapes import IDEMPOTENCY_KEY, JSON, array, known, shape
 
 MOST = 500  # mails
 
@@ -20,13 +21,15 @@ class BatchOfMails(Handler):
     """`/email/batch`."""
 
     summary = "Send many mails at once"
+    asks_by_header = IDEMPOTENCY_KEY
     changes = Scope.SEND
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "array",
         "minItems": 1,
         "maxItems": MOST,
-        "items": {"$ref": "#/components/schemas/Mail"},
+        "items": known("Mail"),
     }
+    gives: ClassVar = {"post": (202, {JSON: shape(data=array(known("AcceptedOrNot")))})}
 
     async def post(self) -> None:
         """Accept those that can be accepted, all in one transaction. The answer tells of each, in their order."""

@@ -11,7 +11,9 @@ from ..callback import PATTERNS, Callback, State
 from . import callback_fields as fields
 from .base import Handler
 from .callback_fields import delivery, given, view, wanted
+from .email import query
 from .problem import invalid
+from .shapes import COUNT, JSON, TEXT_ANY, TIME, Schema, array, known, limit, optional, page, shape, words
 
 LIMIT = 100
 
@@ -23,13 +25,17 @@ class Callbacks(Handler):
     """`/callbacks`."""
 
     summary = "Where an application is told what becomes of mails: list callbacks, make one"
+    gives: ClassVar = {
+        "get": (200, {JSON: shape(data=array(known("Callback")))}),
+        "post": (201, {JSON: known("NewCallback")}),
+    }
+    fails: ClassVar = {"post": (409,)}
     reads = Scope.ADMIN
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
         "properties": {
             "url": {"type": "string", "description": "An https URL that takes POST."},
-            "events": {**EVENTS, "default": ["*"]},
-            "description": DESCRIPTION,
+            **optional(events={**EVENTS, "default": ["*"]}, description=DESCRIPTION),
         },
         "required": ["url"],
         "additionalProperties": False,
@@ -69,14 +75,19 @@ class OneCallback(_One):
     """`/callbacks/<id>`."""
 
     summary = "One callback: look at it, change it, remove it"
+    gives: ClassVar = {
+        "get": (200, {JSON: known("Callback")}),
+        "patch": (200, {JSON: known("Callback")}),
+        "delete": (200, {JSON: shape(id=TEXT_ANY, status=words("removed"))}),
+    }
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
-        "properties": {
-            "url": {"type": "string"},
-            "events": EVENTS,
-            "description": DESCRIPTION,
-            "enabled": {"type": "boolean", "description": "Switched off, it is told nothing; what happens waits."},
-        },
+        "properties": optional(
+            url={"type": "string"},
+            events=EVENTS,
+            description=DESCRIPTION,
+            enabled={"type": "boolean", "description": "Switched off, it is told nothing; what happens waits."},
+        ),
         "additionalProperties": False,
     }
 
@@ -102,6 +113,9 @@ class TestCallback(_One):
     """`/callbacks/<id>/test`."""
 
     summary = "Tell a callback something of no mail, to see whether it works"
+    takes: ClassVar[dict[str, Any] | None] = {"type": "object", "additionalProperties": False}
+    gives: ClassVar = {"post": (200, {JSON: known("Delivery")})}
+    fails: ClassVar = {"post": (409,)}
 
     async def post(self, callback_id: str) -> None:
         """The delivery, once its first try is over, or as it stands after 20 seconds. 409 `disabled`."""
@@ -114,14 +128,16 @@ class ReplayCallback(_One):
     """`/callbacks/<id>/replay`."""
 
     summary = "Tell a callback again what it was told before"
+    gives: ClassVar = {"post": (202, {JSON: shape(id=TEXT_ANY, replayed=COUNT)})}
+    fails: ClassVar = {"post": (409,)}
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
-        "properties": {
-            "id": {"type": "string", "description": "One delivery."},
-            "since": {"type": "string", "format": "date-time", "description": "Those of what happened from then on."},
-            "until": {"type": "string", "format": "date-time", "description": "And before then; default: now."},
-            "status": {"enum": [State.DELIVERED.value, State.FAILED.value], "description": "Of those, only these."},
-        },
+        "properties": optional(
+            id={"type": "string", "description": "One delivery."},
+            since=TIME | {"description": "Those of what happened from then on."},
+            until=TIME | {"description": "And before then; default: now."},
+            status=words(State.DELIVERED, State.FAILED) | {"description": "Of those, only these."},
+        ),
         "additionalProperties": False,
     }
 
@@ -137,17 +153,18 @@ class RotateCallback(_One):
     """`/callbacks/<id>/rotate`."""
 
     summary = "Give a callback a new secret"
+    gives: ClassVar = {"post": (200, {JSON: known("NewCallback")})}
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
-        "properties": {
-            "overlap": {
+        "properties": optional(
+            overlap={
                 "type": "integer",
                 "minimum": 0,
                 "maximum": fields.LONGEST_OVERLAP,
                 "default": fields.OVERLAP,
                 "description": "Seconds that the secret before goes on to sign, too.",
             }
-        },
+        ),
         "additionalProperties": False,
     }
 
@@ -163,21 +180,28 @@ class Deliveries(_One):
     """`/callbacks/<id>/deliveries`."""
 
     summary = "What a callback was told, and every try of it"
+    asks: ClassVar[dict[str, Schema]] = {
+        "status": words(*State),
+        "limit": limit(20, LIMIT),
+        "after": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"},
+    }
+    gives: ClassVar = {"get": (200, {JSON: page(known("Delivery"))})}
 
     async def get(self, callback_id: str) -> None:
         """Newest first. `status`, `limit` (at most 100) and `after`, the id of the last one of the page before."""
         self.admit()
-        limit = self.get_query_argument("limit", "20")
-        if not re.fullmatch(r"\d{1,3}", limit, re.ASCII) or not 1 <= int(limit) <= LIMIT:
+        asked = query(self, "status", "limit", "after")
+        most = asked.get("limit", "20")
+        if not re.fullmatch(r"\d{1,3}", most, re.ASCII) or not 1 <= int(most) <= LIMIT:
             raise invalid("limit", "out_of_range", f"must be a whole number from 1 to {LIMIT}")
-        after, state = self._chosen("after", fields.name), self._chosen("status", fields.state)
-        found = await self.service.callbacks.log(callback_id, int(limit) + 1, after, state)
-        shown = [delivery(told) for told in found[: int(limit)]]
+        after, state = _chosen(asked, "after", fields.name), _chosen(asked, "status", fields.state)
+        found = await self.service.callbacks.log(callback_id, int(most) + 1, after, state)
+        shown = [delivery(told) for told in found[: int(most)]]
         self.send_json({"data": shown, "has_more": len(found) > len(shown)})
 
-    def _chosen(self, name: str, read: fields.Read) -> Any:
-        text = self.get_query_argument(name, "")
-        try:
-            return read(text) if text else None
-        except ValueError as error:
-            raise invalid(name, "invalid", str(error)) from None
+
+def _chosen(asked: dict[str, str], name: str, read: fields.Read) -> Any:
+    try:
+        return read(asked[name]) if name in asked else None
+    except ValueError as error:
+        raise invalid(name, "invalid", str(error)) from None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from ..access import Scope
 from ..errors import Conflict
 from .base import Handler
 from .callback_fields import given
 from .email import known_id, view
+from .shapes import JSON, known
 
 
 class Cancel(Handler):
     """`/email/<id>/cancel`."""
 
     summary = "Do not send a mail that waits"
+    takes: ClassVar[dict[str, Any] | None] = {"type": "object", "additionalProperties": False}
+    gives: ClassVar = {"post": (200, {JSON: known("MailRecord")})}
+    fails: ClassVar = {"post": (409,)}
     changes = Scope.SEND
 
     async def post(self, mail_id: str) -> None:

@@ -16,6 +16,7 @@ from .callback_fields import given, moment
 from .page import guard
 from .pages import submit
 from .problem import invalid
+from .shapes import ID, IDEMPOTENCY_KEY, JSON, TIME, Schema, known, limit, page, words
 
 WAIT, WAIT_MAX = 20.0, 60.0  # seconds
 LIMIT, LIMIT_MAX = 20, 100
@@ -27,6 +28,18 @@ class Mails(Handler):
     """`/email`."""
 
     summary = "Send a mail; list mails"
+    asks: ClassVar[dict[str, Schema]] = {
+        "status": known("Status"),
+        "to": {"type": "string", "description": "Those that went to this address."},
+        "provider": {"type": "string"},
+        "since": TIME | {"description": "Those accepted from then on."},
+        "until": TIME | {"description": "Those accepted before then."},
+        "limit": limit(LIMIT, LIMIT_MAX),
+        "after": ID | {"description": "The last one of the page before."},
+    }
+    asks_by_header = IDEMPOTENCY_KEY
+    takes = known("Mail")
+    gives: ClassVar = {"get": (200, {JSON: page(known("MailRecord"))}), "post": (202, {JSON: known("Accepted")})}
     changes = Scope.SEND
 
     async def post(self) -> None:
@@ -50,7 +63,7 @@ class Mails(Handler):
         """Mails, newest first, a page at a time."""
         self.admit()
         asked = query(self, "status", "to", "provider", "since", "until", "limit", "after")
-        limit = _limit(asked.get("limit", str(LIMIT)))
+        most = _limit(asked.get("limit", str(LIMIT)))
         found = await self.service.list(
             Page(
                 owner=self.key.sees,
@@ -60,10 +73,10 @@ class Mails(Handler):
                 after=_cursor(asked.get("after")),
                 since=_moment(asked, "since"),
                 until=_moment(asked, "until"),
-                limit=limit + 1,
+                limit=most + 1,
             )
         )
-        self.send_json({"data": [view(record) for record in found[:limit]], "has_more": len(found) > limit})
+        self.send_json({"data": [view(record) for record in found[:most]], "has_more": len(found) > most})
 
     def _is_form_of_a_page(self) -> bool:
         """Whether a browser sends a form. A program may accept HTML too, as Java's client does unasked."""
@@ -79,10 +92,16 @@ class OneMail(Handler):
     changes = Scope.SEND
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
-        "properties": {"send_at": {"type": "string", "format": "date-time"}},
+        "properties": {"send_at": TIME},
         "required": ["send_at"],
         "additionalProperties": False,
     }
+    asks: ClassVar[dict[str, Schema]] = {
+        "wait": words("settled"),
+        "timeout": {"type": "number", "minimum": 0, "maximum": WAIT_MAX, "default": WAIT, "description": "Seconds."},
+    }
+    gives: ClassVar = dict.fromkeys(("get", "patch"), (200, {JSON: known("MailRecord")}))
+    fails: ClassVar = {"patch": (409,)}
 
     async def get(self, mail_id: str) -> None:
         """All that is known of a mail, with its attempts; with `?wait=settled` once it has left the queue."""

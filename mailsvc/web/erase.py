@@ -8,12 +8,14 @@ from ..address import AddressError, parse_address
 from .base import Handler
 from .body import fields
 from .problem import invalid
+from .shapes import COUNT, JSON, shape
 
 
 class Erase(Handler):
     """`/erase`."""
 
     summary = "Erase a recipient from all mails that are final"
+    gives: ClassVar = {"post": (200, {JSON: shape(erased=COUNT, waiting=COUNT)})}
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
         "properties": {"address": {"type": "string"}},

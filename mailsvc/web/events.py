@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -16,6 +16,7 @@ from ..service import Service
 from .base import Handler
 from .problem import Problem, invalid
 from .providers import rows
+from .shapes import ID, STREAM, Schema
 
 RETRY = 2000  # milliseconds a browser waits before it connects again
 STUCK = 30.0  # seconds that a listener may read nothing
@@ -27,6 +28,9 @@ class Events(Handler):
     """`/events`."""
 
     summary = "What happens, as it happens: server-sent events `mail`, `attempt` and `provider`"
+    asks: ClassVar[dict[str, Schema]] = {"mail": ID}
+    gives: ClassVar = {"get": (200, {STREAM: {"type": "string"}})}
+    fails: ClassVar = {"get": (404,)}
     heartbeat = 15.0  # seconds between comments, which keep proxies from closing the stream
     life = 3600.0  # seconds; then the listener connects again, and has to show that it still may
     listening = 0

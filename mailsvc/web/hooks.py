@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import structlog
 
@@ -10,6 +11,7 @@ from ..errors import HookRefused, ShuttingDown
 from .base import Handler
 from .door import household
 from .problem import Problem, too_often
+from .shapes import COUNT, JSON, shape
 
 MOST = 1 << 20  # bytes of a request
 REFUSED = 600  # requests that are not genuine a client may make in a minute; the genuine ones are let in all the same
@@ -21,6 +23,9 @@ class Hooks(Handler):
     """`/hooks/<provider>`."""
 
     summary = "Reports of a provider, signed as the provider does it"
+    takes_also = ("*/*",)
+    gives: ClassVar = {"head": (200, {}), "post": (200, {JSON: shape(new=COUNT)})}
+    fails: ClassVar = {"post": (401, 503)}
     public = True
     most = MOST
 

@@ -12,6 +12,7 @@ from ..errors import FieldFault, InvalidMail
 from .base import Handler, rfc3339
 from .body import fields
 from .problem import invalid
+from .shapes import JSON, TEXT_ANY, array, known, maybe, shape, words
 
 NAME, DOMAINS, RATE = 100, 50, 1_000_000  # at most
 USUAL = [Scope.SEND, Scope.READ]
@@ -21,19 +22,21 @@ class Keys(Handler):
     """`/keys`."""
 
     summary = "The API keys: list them, make one"
+    gives: ClassVar = {
+        "get": (200, {JSON: shape(data=array(known("Key")))}),
+        "post": (201, {JSON: known("NewKey")}),
+    }
     reads = Scope.ADMIN
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
         "properties": {
             "name": {"type": "string", "minLength": 1, "maxLength": NAME, "description": "Who will use it."},
-            "scopes": {"type": "array", "items": {"enum": [*Scope]}, "minItems": 1, "default": USUAL},
-            "domains": {
-                "type": "array",
-                "items": {"type": "string"},
-                "maxItems": DOMAINS,
-                "description": "The domains it may send from; any if there is none.",
-            },
-            "rate": {"type": "integer", "minimum": 1, "maximum": RATE, "description": "Mails a minute."},
+            "scopes": maybe({"type": "array", "items": {"enum": [*Scope]}, "minItems": 1, "default": USUAL}),
+            "domains": maybe(
+                array(TEXT_ANY)
+                | {"maxItems": DOMAINS, "description": "The domains it may send from; any if there is none."}
+            ),
+            "rate": maybe({"type": "integer", "minimum": 1, "maximum": RATE, "description": "Mails a minute."}),
         },
         "required": ["name"],
         "additionalProperties": False,
@@ -61,6 +64,7 @@ class OneKey(Handler):
     """`/keys/<id>`."""
 
     summary = "Revoke an API key"
+    gives: ClassVar = {"delete": (200, {JSON: shape(id=TEXT_ANY, status=words("revoked"))})}
 
     async def delete(self, key_id: str) -> None:
         """From now on the key opens nothing. Its mails stay."""

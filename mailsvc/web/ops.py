@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import ClassVar
 
 from tornado.iostream import StreamClosedError
 
@@ -14,6 +15,7 @@ from ..errors import Unavailable
 from ..metrics import Packed, Reading, Store, exposition, packed
 from ..service import Service
 from .base import Handler
+from .shapes import JSON, OPEN_METRICS, SQLITE, TEXT, shape, words
 
 PIECE = 1 << 20  # bytes of a copy that are sent at a time
 
@@ -22,6 +24,7 @@ class Healthz(Handler):
     """`/healthz`."""
 
     summary = "Whether the process is alive"
+    gives: ClassVar = {"get": (200, {JSON: shape(status=words("ok"))}), "head": (200, {})}
     public = True
 
     async def get(self) -> None:
@@ -35,6 +38,8 @@ class Readyz(Handler):
     """`/readyz`."""
 
     summary = "Whether a mail would be accepted now"
+    gives: ClassVar = {"get": (200, {JSON: shape(status=words("ready"))}), "head": (200, {})}
+    fails: ClassVar = {"get": (503,), "head": (503,)}
     public = True
 
     async def get(self) -> None:
@@ -49,6 +54,7 @@ class Metrics(Handler):
     """`/metrics`."""
 
     summary = "What this process has done and how everything stands, for Prometheus"
+    gives: ClassVar = {"get": (200, {TEXT: {"type": "string"}, OPEN_METRICS: {"type": "string"}})}
 
     async def get(self) -> None:
         """200 also when the database gives no answer: the rest is known then, and wanted more than ever."""
@@ -63,6 +69,8 @@ class Backup(Handler):
     """`/backup`."""
 
     summary = "A consistent copy of the SQLite database"
+    gives: ClassVar = {"get": (200, {SQLITE: {}})}
+    fails: ClassVar = {"get": (409,)}
     reads = Scope.ADMIN
 
     async def get(self) -> None:
@@ -70,7 +78,7 @@ class Backup(Handler):
         self.admit()
         copy = await self.service.copy()
         with copy, suppress(StreamClosedError):
-            self.set_header("Content-Type", "application/vnd.sqlite3")
+            self.set_header("Content-Type", SQLITE)
             self.set_header("Content-Disposition", 'attachment; filename="mailsvc.db"')
             self.set_header("Content-Length", str(os.fstat(copy.fileno()).st_size))
             while piece := await asyncio.to_thread(copy.read, PIECE):

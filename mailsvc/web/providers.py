@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import process
 from ..access import Scope
@@ -12,14 +12,17 @@ from ..selector import ProviderState
 from ..service import Service
 from ..tally import Count
 from .base import Handler, rfc3339
+from .shapes import JSON, NUMBER, TEXT_ANY, TIME, array, known, maybe, shape, words
 
 SEEN = ("score", "health", "state", "until", "in_flight", "overdue", "last_error", "last_error_at", "sent", "failed")
+_SCORES = {"type": "object", "additionalProperties": array(maybe(NUMBER))}
 
 
 class Providers(Handler):
     """`/providers`."""
 
     summary = "How each provider stands: score, state and why"
+    gives: ClassVar = {"get": (200, {JSON: array(known("Provider"))})}
 
     async def get(self) -> None:
         """All providers, in the order of the configuration."""
@@ -34,6 +37,7 @@ class Scores(Handler):
     """`/providers/scores`."""
 
     summary = "The score of each provider over the last quarter of an hour"
+    gives: ClassVar = {"get": (200, {JSON: shape(at=array(TIME), scores=_SCORES)})}
 
     async def get(self) -> None:
         """The times of the samples, and the scores at those times, null where a provider was not there."""
@@ -46,6 +50,7 @@ class Pause(Handler):
     """`/providers/<name>/pause`."""
 
     summary = "Ask a provider nothing until it is resumed"
+    gives: ClassVar = {"post": (200, {JSON: shape(name=TEXT_ANY, state=words("paused"))})}
 
     async def post(self, name: str) -> None:
         """Pause it; may be repeated."""
@@ -61,6 +66,7 @@ class Resume(Handler):
     """`/providers/<name>/resume`."""
 
     summary = "Ask a paused provider again"
+    gives: ClassVar = {"post": (200, {JSON: shape(name=TEXT_ANY, state=TEXT_ANY)})}
 
     async def post(self, name: str) -> None:
         """Resume it; may be repeated."""

@@ -12,12 +12,15 @@ from .body import fields
 from .email import known_id, view
 from .problem import invalid
 from .session import FIELD
+from .shapes import JSON, known
 
 
 class Resolve(Handler):
     """`/email/<id>/resolve`."""
 
     summary = "Say what to do with a mail in doubt"
+    gives: ClassVar = {"post": (200, {JSON: known("MailRecord")})}
+    fails: ClassVar = {"post": (409,)}
     changes = Scope.SEND
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",

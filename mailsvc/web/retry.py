@@ -12,6 +12,7 @@ from ..outbox.base import RETRYABLE, Page
 from .base import Handler
 from .callback_fields import given, moment
 from .email import known_id, view
+from .shapes import COUNT, ID, JSON, TEXT_ANY, TIME, known, limit, maybe, optional, shape
 
 STEP = 100  # mails that are looked at in one request, if nothing else is said
 MOST = 500
@@ -22,6 +23,9 @@ class Retry(Handler):
     """`/email/<id>/retry`."""
 
     summary = "Send a mail on its way again that has ended without arriving"
+    takes: ClassVar[dict[str, Any] | None] = {"type": "object", "additionalProperties": False}
+    gives: ClassVar = {"post": (200, {JSON: known("MailRecord")})}
+    fails: ClassVar = {"post": (409,)}
     changes = Scope.SEND
 
     async def post(self, mail_id: str) -> None:
@@ -49,16 +53,12 @@ class RetryMany(Handler):
         "type": "object",
         "properties": {
             "status": {"enum": sorted(RETRYABLE)},
-            "provider": {"type": "string"},
-            "to": {"type": "string"},
-            "since": {"type": "string", "format": "date-time"},
-            "until": {"type": "string", "format": "date-time"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": MOST},
-            "after": {"type": "string", "format": "uuid"},
+            **optional(provider=TEXT_ANY, to=TEXT_ANY, since=TIME, until=TIME, limit=limit(STEP, MOST), after=ID),
         },
         "required": ["status"],
         "additionalProperties": False,
     }
+    gives: ClassVar = {"post": (200, {JSON: shape(retried=COUNT, skipped=COUNT, after=maybe(ID))})}
 
     async def post(self) -> None:
         """Up to `limit` mails, newest first; how many are on their way again, and where to go on if there are more."""
@@ -70,9 +70,9 @@ class RetryMany(Handler):
 
 
 def _status(value: object) -> Status:
-    if value not in RETRYABLE:
+    if not isinstance(value, str) or value not in RETRYABLE:
         raise ValueError(f"must be one of: {', '.join(sorted(RETRYABLE))}")
-    return Status(str(value))
+    return Status(value)
 
 
 def _text(value: object) -> str:

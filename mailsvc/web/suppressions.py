@@ -18,11 +18,11 @@ from .base import Handler, rfc3339
 from .body import fields
 from .email import query
 from .problem import Problem, invalid, unsupported_media_type
+from .shapes import COUNT, CSV, JSON, TEXT_ANY, TIME, Schema, known, limit, maybe, page, shape, words
 
 LIMIT, LIMIT_MAX = 100, 1000
 REASON = 200  # characters
 ROWS = 10_000  # of one CSV
-CSV = "text/csv"
 COLUMNS = ("address", "reason", "source", "created_at", "expires_at", "mail_id")
 FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet would run
 STEP = 500  # entries read at a time for a CSV
@@ -32,13 +32,23 @@ class Suppressions(Handler):
     """`/suppressions`."""
 
     summary = "The suppression list: look at it, put an address on it"
+    asks: ClassVar[dict[str, Schema]] = {
+        "address": {"type": "string", "description": "This one alone, if it is there."},
+        "limit": limit(LIMIT, LIMIT_MAX),
+        "after": {"type": "string", "description": "The address of the last one of the page before."},
+    }
+    takes_also = (CSV,)
+    gives: ClassVar = {
+        "get": (200, {JSON: page(known("Suppression")), CSV: {"type": "string"}}),
+        "post": (201, {JSON: {"anyOf": [known("Suppression"), shape(stored=COUNT)]}}),
+    }
     reads = Scope.ADMIN
     takes: ClassVar[dict[str, Any] | None] = {
         "type": "object",
         "properties": {
             "address": {"type": "string", "examples": ["ann@example.com"]},
-            "reason": {"type": "string", "maxLength": REASON, "default": Reason.MANUAL.value},
-            "expires_at": {"type": "string", "format": "date-time", "description": "Default: never."},
+            "reason": maybe({"type": "string", "maxLength": REASON, "default": Reason.MANUAL.value}),
+            "expires_at": maybe({"anyOf": [TIME, {"const": ""}], "description": "Default: never."}),
         },
         "required": ["address"],
         "additionalProperties": False,
@@ -48,6 +58,7 @@ class Suppressions(Handler):
         """The entries in the order of their addresses, a page at a time; with `Accept: text/csv`, all of them."""
         self.admit()
         asked = query(self, "address", "limit", "after")
+        most = _limit(asked.get("limit", str(LIMIT)))
         if CSV in self.request.headers.get("Accept", ""):
             await self._send_csv()
             return
@@ -55,9 +66,8 @@ class Suppressions(Handler):
             found = list((await self.service.suppressions.among([_kept(asked["address"])], time.time())).values())
             self.send_json({"data": [view(entry) for entry in found], "has_more": False})
             return
-        limit = _limit(asked.get("limit", str(LIMIT)))
-        found = list(await self.service.suppressions.list(asked.get("after", ""), limit + 1))
-        self.send_json({"data": [view(entry) for entry in found[:limit]], "has_more": len(found) > limit})
+        found = list(await self.service.suppressions.list(asked.get("after", ""), most + 1))
+        self.send_json({"data": [view(entry) for entry in found[:most]], "has_more": len(found) > most})
 
     async def post(self) -> None:
         """Put an address on the list; with a CSV, many: all of them, or none if a line is wrong."""
@@ -99,6 +109,7 @@ class OneSuppression(Handler):
     """`/suppressions/<address>`."""
 
     summary = "Take an address off the suppression list"
+    gives: ClassVar = {"delete": (200, {JSON: shape(address=TEXT_ANY, status=words("removed"))})}
 
     async def delete(self, address: str) -> None:
         """It gets mail again, and what came back from it is forgotten."""

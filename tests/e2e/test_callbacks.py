@@ -172,6 +172,7 @@ async def test_bad_requests_are_told_which_field_to_mend(started: Started) -> No
             await service.call("GET", f"{path}/deliveries?limit=0"),
             await service.call("GET", f"{path}/deliveries?status=nothing"),
             await service.call("GET", f"{path}/deliveries?after=nonsense"),
+            await service.call("GET", f"{path}/deliveries?after="),
         ]
         unknown = [
             await service.call(method, f"/callbacks/{name}{rest}", json={} if method != "GET" else None)
@@ -181,7 +182,7 @@ async def test_bad_requests_are_told_which_field_to_mend(started: Started) -> No
         unknown.append(await service.call("POST", f"{path}/replay", json={"id": "msg_" + "0" * 32}))
         after = (await service.call("GET", "/callbacks"))[2]["data"]
 
-    assert [(status, problem["code"]) for status, _, problem in others] == [(422, "invalid")] * 6
+    assert [(status, problem["code"]) for status, _, problem in others] == [(422, "invalid")] * 7
     assert {(status, problem["code"]) for status, _, problem in unknown} == {(404, "not_found")}
     assert [(each["id"], each["url"], each["enabled"]) for each in after] == [
         (callback["id"], "https://example.com/", True)

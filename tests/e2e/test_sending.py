@@ -100,6 +100,7 @@ async def test_many_failed_mails_are_retried_in_steps(started: Started) -> None:
         sendgrid.clear()
         none = await _retry(service, status="failed", until=at(-3600))
         wrong = await service.call("POST", "/email/retry", json={"status": "sent", "limit": 0})
+        odd = await service.call("POST", "/email/retry", json={"status": {}})
         steps = [await _retry(service, status="failed", limit=3, until=before)]
         steps.append(await _retry(service, status="failed", limit=3, after=steps[0]["after"]))
         ends = {(await service.settled(mail_id))["status"] for mail_id in ids}
@@ -109,6 +110,7 @@ async def test_many_failed_mails_are_retried_in_steps(started: Started) -> None:
     assert [(step["retried"], step["skipped"]) for step in steps] == [(3, 0), (2, 0)]
     assert steps[1]["after"] is None
     assert ends == {"sent"}
+    assert (odd[0], odd[2]["errors"][0]["field"]) == (422, "status")
 
 
 async def _retry(service: Mailsvc, **asked: Any) -> dict[str, Any]:

@@ -145,6 +145,14 @@ async def test_a_faulty_entry_is_refused_and_names_the_field(
     assert (status, answer["errors"][0]["field"], answer["errors"][0]["code"]) == (422, field, code)
 
 
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "address=ann@example.com&limit=x"])
+async def test_a_limit_out_of_range_is_refused_whatever_else_is_asked(tmp_path: Path, query: str) -> None:
+    async with Mailsvc(tmp_path) as service:
+        status, _, answer = await service.call("GET", f"/suppressions?{query}")
+
+    assert (status, answer["errors"][0]["field"], answer["errors"][0]["code"]) == (422, "limit", "out_of_range")
+
+
 async def test_a_csv_with_a_wrong_line_stores_nothing_and_names_the_line(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         lines = "address\nann@example.com\nnobody\n"

@@ -49,6 +49,7 @@ def test_every_field_is_read() -> None:
 def test_to_name_names_the_single_recipient() -> None:
     assert parse(GOOD | {"to_name": "Ann"}).people[0] == (Mailbox("ann@example.com", "Ann"),)
     assert parse(GOOD | {"to_name": ""}).people[0] == (Mailbox("ann@example.com"),)
+    assert parse(GOOD | {"to_name": None}).people[0] == (Mailbox("ann@example.com"),)
 
 
 def test_an_address_that_is_there_twice_gets_the_mail_once() -> None:
