@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 WORDS = "must be a time as in RFC 3339 with its zone, such as 2027-01-02T03:04:05Z"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -14,6 +14,6 @@ def parse_instant(text: str) -> float:
     if len(text) > 64 or not _RFC3339.fullmatch(text):
         raise ValueError(WORDS)
     try:
-        return datetime.fromisoformat(text.upper()).timestamp()
+        return datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp()  # which must be in year 1 or later
     except (ValueError, OverflowError):
         raise ValueError(WORDS) from None
