@@ -14,6 +14,7 @@ from email.header import Header
 from email_validator import EmailNotValidError, validate_email
 
 MAX_NAME = 255
+MAX_MAILBOX = 1000  # a name with all its characters escaped, an address, and some space; bounds the time to look at it
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -85,6 +86,8 @@ def parse_mailbox(text: str) -> Mailbox:
     """`a@b` or `Name <a@b>`. Raises AddressError."""
     if "<" not in text:
         return Mailbox(parse_address(text.strip(" ")))
+    if len(text) > MAX_MAILBOX:
+        raise AddressError("too_long", f"is longer than {MAX_MAILBOX} characters")
     if control := control_character(text):
         raise AddressError("control_character", f"contains the control character {control}")
     named = _NAMED.match(text)
@@ -96,6 +99,25 @@ def parse_mailbox(text: str) -> Mailbox:
     elif "@" in name or ":" in name:
         raise AddressError("several_addresses", "must hold one address; put a name that contains @ or : into quotes")
     return Mailbox(parse_address(named["address"]), parse_name(name))
+
+
+def split_mailboxes(text: str) -> list[str]:
+    """Mailboxes between commas; those within quotes part nothing. Looks at each character once."""
+    parts: list[list[str]] = [[]]
+    quoted = escaped = False
+    for character in text:
+        if character == "," and not quoted:
+            parts.append([])
+            continue
+        parts[-1].append(character)
+        if escaped:
+            escaped = False
+        elif character == '"':
+            quoted = not quoted
+        else:
+            escaped = quoted and character == "\\"
+    found = ("".join(part).strip() for part in parts)
+    return [each for each in found if each]
 
 
 def parse_name(text: str) -> str:

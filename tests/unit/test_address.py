@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsvc.address import AddressError, Mailbox, control_character, parse_address, parse_mailbox, parse_name
+from mailsvc.address import (
+    AddressError,
+    Mailbox,
+    control_character,
+    parse_address,
+    parse_mailbox,
+    parse_name,
+    split_mailboxes,
+)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +107,17 @@ def test_a_mailbox_is_written_with_quotes_where_the_standard_asks_for_them() -> 
     assert str(Mailbox("a@b.co", "Lee, Ann")) == '"Lee, Ann" <a@b.co>'
     assert str(Mailbox("a@b.co", 'a "b" \\')) == '"a \\"b\\" \\\\" <a@b.co>'
     assert parse_mailbox(str(Mailbox("a@b.co", 'a "b" \\'))) == Mailbox("a@b.co", 'a "b" \\')
+
+
+def test_a_text_of_any_length_is_looked_at_in_a_moment() -> None:
+    for text in ("a" + " " * 1_000_000 + "<x", '"' + "\\" * 1_000_000 + "<x"):
+        with pytest.raises(AddressError) as error:
+            parse_mailbox(text)
+        assert error.value.code == "too_long"
+
+
+def test_mailboxes_are_parted_at_commas_outside_of_quotes() -> None:
+    text = 'Ann <a@b.co>, "Lee, \\"B\\", C" <b@b.co>,, c@b.co ,"x, y'
+
+    assert split_mailboxes(text) == ["Ann <a@b.co>", '"Lee, \\"B\\", C" <b@b.co>', "c@b.co", '"x, y']
+    assert split_mailboxes('"\\' * 500_000)

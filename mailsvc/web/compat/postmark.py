@@ -6,10 +6,10 @@ https://postmarkapp.com/developer/api/overview#error-codes
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
+from ...address import split_mailboxes
 from ...submission import Submission
 from ..base import rfc3339
 from ..problem import Problem
@@ -41,7 +41,6 @@ _ERRORS = {
     "forbidden": (422, 405),
     "idempotency_key_reused": (422, INVALID),
 }
-_ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
 
 
 class _Postmark(Compat):
@@ -102,7 +101,7 @@ def _submission(given: Fields) -> Submission | None:
     given.need("From")
     mail: dict[str, Any] = {name: given.take(_NAMES[name]) for name in ("from", "subject", "html", "text", "metadata")}
     for name in ("to", "cc", "bcc", "reply_to"):
-        mail[name] = _addresses(given.take(_NAMES[name], str, "a string with addresses, between commas"))
+        mail[name] = split_mailboxes(given.take(_NAMES[name], str, "a string with addresses, between commas") or "")
     mail["tags"] = given.take("Tag", str, "a string")
     mail["headers"] = _headers(given)
     mail["attachments"] = [_file(each, n, given) for n, each in enumerate(given.each("Attachments"))]
@@ -110,10 +109,6 @@ def _submission(given: Fields) -> Submission | None:
     given.ignore("TrackLinks", "None")
     given.ignore("MessageStream", "outbound")
     return given.submission(mail)
-
-
-def _addresses(text: str | None) -> list[str]:
-    return [part.strip() for part in _ADDRESS.findall(text or "") if part.strip()]
 
 
 def _headers(given: Fields) -> dict[str, Any]:
