@@ -33,6 +33,8 @@ LONGEST_LINE = 64 * 1024  # bytes; the standard says 998, and many do not know
 PATIENCE = 5  # times as long as a client of HTTP may take: a message is one command
 _FULL, _CROWDED = "421 4.3.2 Too many connections, try again later", "451 4.3.1 Too much mail at this moment"
 
+_END = b"\r\n.\r\n"  # of a message
+
 log = structlog.get_logger("mailsvc.smtpd")
 logging.getLogger("mail.log").disabled = True  # aiosmtpd's own log names addresses
 
@@ -55,7 +57,9 @@ class Door:
         return AuthResult(success=True, auth_data=key)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name there
-        """A whole message has come."""
+        """A whole message has come, or as much of it as there was room for."""
+        if isinstance(server, Conversation) and server.crowded:
+            return _CROWDED
         try:
             return await self._accept(self._key(session), envelope)
         except InvalidMail as error:
@@ -115,7 +119,8 @@ class Conversation(SMTP):
         )
         self._service, self._open_now = door.service, open_now
         self._held: int | None = None  # bytes of the message that is coming in
-        self._crowded = False
+        self.crowded = False  # there was no room for all of it
+        self._tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop; once more when TLS has begun."""
@@ -130,12 +135,18 @@ class Conversation(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with each piece. Once there is no room, the rest of a message is read and dropped."""
-        if self._held is not None:
+        if self._held is None:
+            super().data_received(data)
+        elif self.crowded:
+            self._tail = (self._tail + data)[-len(_END) :]
+            if self._tail == _END:
+                super().data_received(_END)
+        else:
             self._held += len(data)
             self._service.body_bytes += len(data)
-            if self._service.body_bytes > max(BODIES, 2 * self._service.config.max_body):
-                self._crowded, self.data_size_limit = True, 1
-        super().data_received(data)
+            self.crowded = self._service.body_bytes > max(BODIES, 2 * self._service.config.max_body)
+            self._tail = data[-len(_END) :]
+            super().data_received(data)
 
     async def check_auth_needed(self, caller_method: str) -> bool:
         """Whether a key is needed and was not given. The first one may have been made a moment ago."""
@@ -144,18 +155,18 @@ class Conversation(SMTP):
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - its name there
         """A message comes. It is a request in flight until it is answered."""
-        self._held, self._crowded = 0, False
+        self._held, self.crowded = 0, False
         self._service.requests += 1
         try:
             await super().smtp_DATA(arg)
         finally:
             self._service.requests -= 1
             self._service.body_bytes -= self._held
-            self._held, self.data_size_limit = None, self._service.config.max_body
+            self._held, self.crowded = None, False
 
     async def push(self, status: Any) -> None:
-        """Called with each answer. Too much at this moment is not too much for ever."""
-        await super().push(_CROWDED if self._crowded and str(status).startswith("552") else status)
+        """Called with each answer."""
+        await super().push(_CROWDED if self.crowded else status)
 
 
 class Full(asyncio.Protocol):

@@ -264,3 +264,53 @@ async def test_a_stop_ends_what_is_idle_and_finishes_what_is_not(tmp_path: Path)
         assert await reader.read() == b""
         writer.close()
     assert not any('"level":"error"' in line for line in service.log)
+
+
+async def test_several_processes_listen_on_one_port(tmp_path: Path, postgres: PostgresServer) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"DATABASE_URL": postgres.create(), "WEB_CONCURRENCY": "2", "MAILSVC_SMTP": str(port)}
+    async with Mailsvc(tmp_path, MAILSVC_CAPTURE="1", **settings) as service:
+
+        def whole() -> list[str]:
+            answers = []
+            for _ in range(10):
+                with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+                    answers += ids(raw_send(client, message())[1])
+            return answers
+
+        taken = await asyncio.to_thread(whole)
+        _, _, listed = await service.call("GET", "/email")
+
+    assert len(taken) == 10
+    assert {each["id"] for each in listed["data"]} == set(taken)
+
+
+async def test_more_mail_than_there_is_room_for_is_put_off_and_the_room_is_free_again(tmp_path: Path) -> None:
+    line = b"x" * 60_000 + b"\r\n"
+
+    async def begun(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for command in (b"", b"HELO me\r\n", b"MAIL FROM:<a@b.co>\r\n", b"RCPT TO:<ann@example.com>\r\n", b"DATA\r\n"):
+            writer.write(command)
+            assert (await reader.readline())[:1] in b"23"
+        writer.write(b"From: a@b.co\r\nTo: ann@example.com\r\nSubject: Large\r\n\r\n")
+        return reader, writer
+
+    async with Smtp(tmp_path) as service:
+        pairs = [await begun(service.port) for _ in range(4)]
+        for _ in range(350):  # 21 MB each
+            for _, writer in pairs:
+                writer.write(line)
+                await writer.drain()
+        answers = []
+        for reader, writer in pairs:
+            writer.write(b".\r\n")
+            answers.append((await asyncio.wait_for(reader.readline(), 30))[:3])
+            writer.close()
+        small = await within(service, lambda c: raw_send(c, message()))
+
+    assert set(answers) <= {b"250", b"550", b"451"}
+    assert b"451" in answers
+    assert small[0] == 250
