@@ -11,8 +11,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from .lookup import Look, Lookups
 from .model import Mail, OnUncertain, Payload
-from .providers.base import Provider
+from .providers.base import Can, Provider
 from .reputation import Reputation
 from .selector import Candidate, Flight, Selector
 
@@ -80,8 +81,9 @@ class Chooser:
         self._clock, self._monotonic = clock, monotonic
         self.reputation = Reputation()
         self._refused_senders: dict[tuple[str, str], float] = {}
+        self.lookups = Lookups(name for name, provider in providers.items() if Can.LOOKUP in provider.can)
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | Late | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Look | Wait | Hold | Never | Late | None:
         """The next provider for this mail, in flight from this moment on; None: nobody may be asked now.
 
         Wait and Hold tell that it is this mail alone that has to wait: it is uncertain, its sender is refused, or those
@@ -92,6 +94,8 @@ class Chooser:
         payload = self._known_by_key(mail)
         if payload and mail.uncertain:
             return self._again(mail, payload) or Wait(self._opens_in(payload.provider))
+        if mail.uncertain and not tried and (look := self.lookups.due(mail, self._monotonic())):
+            return look if isinstance(look, Look) else Wait(look)
         if mail.uncertain and mail.on_uncertain is OnUncertain.HOLD:
             return Hold(f"{', '.join(sorted(mail.doubted))} may have it, and nothing but a report or a person can tell")
         if mail.uncertain and (left := self._too_early(mail)) > 0:

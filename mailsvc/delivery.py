@@ -18,15 +18,16 @@ from .accord import Accord
 from .backoff import next_due
 from .choice import Choice, Chooser, Hold, Late, Never, Wait
 from .config import Config
-from .errors import Conflict, InvalidMail, NotSent, StorageBroken, StorageUnavailable, Unanswered
+from .errors import Conflict, InvalidMail, NotSent, SendError, StorageBroken, StorageUnavailable, Unanswered
 from .feed import Feed
 from .files import Files
 from .journal import Journal
+from .lookup import Look
 from .model import Event, Mail, Message, Outcome, Payload, Resolution, Status
 from .news import News
 from .outbox.base import TOO_LATE, TOO_LATE_IN_DOUBT, Beginning, Settlement
 from .outcome import Standing, by_its_key, standing, verdict
-from .providers.base import Answer, Can, HttpRequest, Provider, Request, Result, one_line
+from .providers.base import MAX_MESSAGE_ID, Answer, Can, HttpRequest, Provider, Request, Result, one_line
 from .render import LARGE, render
 from .selector import Selector
 from .tally import Tally
@@ -75,9 +76,35 @@ class Courier:
         """Whether it makes sense to claim mails at all."""
         return self._selector.pick(self._monotonic()) is not None
 
-    def choose(self, mail: Mail, tried: set[str]) -> Choice | Wait | Hold | Never | Late | None:
+    def choose(self, mail: Mail, tried: set[str]) -> Choice | Look | Wait | Hold | Never | Late | None:
         """See Chooser."""
         return self._chooser.choose(mail, tried)
+
+    async def look(self, mail: Mail, look: Look) -> bool:
+        """Ask a provider that may have the mail whether it has. True if it has: the mail is sent, the doubt gone."""
+        name, provider = look.provider, self.providers[look.provider]
+        try:
+            sighting = provider.sighted(await self._fetch(provider.lookup(mail)), mail)
+        except SendError as error:
+            log.warning("lookup_failed", mail=mail.id, provider=name, error=one_line(str(error)))
+            return False
+        except Exception:
+            log.exception("adapter_failed", mail=mail.id, provider=name)
+            return False
+        if not sighting.allowed:
+            self._chooser.lookups.forbid(name)
+        if not sighting.found:
+            return False
+        now, status = self._clock(), Status.SENT
+        row = Settlement(mail.id, 0, None, status, None, mail.rounds, now, expected=Status.UNCERTAIN)
+        told = Event("resolved", now, name, None, "found there by our id: sent")
+        name_there = one_line(sighting.provider_message_id or "")[:MAX_MESSAGE_ID] or None
+        await self._journal.settle(
+            replace(row, provider=name, provider_message_id=name_there, events=(told,), resolved=Resolution.LOOKUP)
+        )
+        log.info("found", mail=mail.id, provider=name)
+        self.news.mail(mail.id, status)
+        return True
 
     async def hold(self, mail: Mail, hold: Hold) -> None:
         """Nobody is asked any more, and the mail says why."""
@@ -109,7 +136,7 @@ class Courier:
     async def deliver(self, mail: Mail, choice: Choice) -> Mail | None:
         """One go. Returns the mail when the store failed before anything was sent: it is still claimed, try again."""
         go, next_choice = _Go(mail, mail.attempts, set(), []), choice
-        found: Choice | Wait | Hold | Never | Late | None = choice
+        found: Choice | Look | Wait | Hold | Never | Late | None = choice
         try:
             async with self._files.of(mail) as attachments:
                 message = await _render(replace(mail, attachments=attachments))
@@ -141,8 +168,8 @@ class Courier:
         return None
 
     async def _cleared(
-        self, go: _Go, choice: Choice | Wait | Hold | Never | Late | None
-    ) -> Choice | Wait | Hold | Never | Late | None:
+        self, go: _Go, choice: Choice | Look | Wait | Hold | Never | Late | None
+    ) -> Choice | Look | Wait | Hold | Never | Late | None:
         """The choice, or another one where it would be a probe and another process makes one already."""
         while self._accord and isinstance(choice, Choice) and choice.flight.probe:
             try:
@@ -244,9 +271,10 @@ class Courier:
 
     def _stands(self, go: _Go, choice: Choice, result: Result, now: float) -> Standing:
         """Where the mail stands; from here on without the doubt that this attempt has settled."""
-        keyed = Can.DEDUPE in self.providers[choice.provider].can
+        can = self.providers[choice.provider].can
+        known = {"keyed": Can.DEDUPE in can, "findable": Can.LOOKUP in can, "bound": choice.bound}
         after, refusals = self._config.uncertain_after, len(go.refused_by)
-        stands = standing(go.mail, choice.provider, result, refusals, now, after, keyed=keyed, bound=choice.bound)
+        stands = standing(go.mail, choice.provider, result, refusals, now, after, **known)
         if stands.resolved:
             go.mail = replace(go.mail, doubted=go.mail.doubted - {choice.provider}, uncertain=False)
         if result.outcome is Outcome.REFUSED and len(self.providers) == 1 and stands.status is Status.SENDING:

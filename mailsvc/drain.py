@@ -17,6 +17,7 @@ from .choice import Choice, Hold, Late, Never, Wait
 from .delivery import Courier
 from .errors import StorageUnavailable
 from .lanes import Turns
+from .lookup import Look
 from .model import LANES, Mail, Priority
 from .outbox.base import Outbox
 
@@ -161,7 +162,7 @@ class Drain:
             else:
                 self.wake()
 
-    async def _put_off(self, mail: Mail, why: Wait | Hold | Never | Late) -> None:
+    async def _put_off(self, mail: Mail, why: Look | Wait | Hold | Never | Late) -> None:
         """Nobody may be asked for this mail now. It makes room for others until then."""
         try:
             if isinstance(why, Hold):
@@ -170,6 +171,9 @@ class Drain:
                 await self._courier.give_up(mail, why)
             elif isinstance(why, Late):
                 await self._courier.expire(mail)
+            elif isinstance(why, Look):
+                if not await self._courier.look(mail, why):
+                    await self._outbox.release([mail.id], self._clock())  # and on with it as if nobody had looked
             else:
                 await self._outbox.release([mail.id], self._clock() + why.seconds)
             self.wake()

@@ -73,14 +73,16 @@ def standing(
     uncertain_after: float,
     *,
     keyed: bool = False,
+    findable: bool = False,
     bound: bool = False,
 ) -> Standing:
     """Where the mail stands. `refusals` counts the providers that refused it in this go, this one included.
 
-    `keyed`: the provider would know the same request again. `bound`: it was one, to settle a doubt.
+    `keyed`: the provider would know the same request again. `findable`: it can be asked whether it has the mail, also
+    where a person is to decide about a doubt. `bound`: it was one, to settle a doubt.
     """
     if not bound:
-        return _standing(mail, provider, result, refusals, now, None if keyed else uncertain_after)
+        return _standing(mail, provider, result, refusals, now, None if keyed else uncertain_after, findable=findable)
     if result.outcome not in DEFINITE:
         said = f"{provider}: {result.detail or result.outcome.value}"
         return Standing(Status.UNCERTAIN, said, next_round=not result.key_taken)
@@ -90,7 +92,14 @@ def standing(
 
 
 def _standing(
-    mail: Mail, provider: str, result: Result, refusals: int, now: float, uncertain_after: float | None
+    mail: Mail,
+    provider: str,
+    result: Result,
+    refusals: int,
+    now: float,
+    uncertain_after: float | None,
+    *,
+    findable: bool = False,
 ) -> Standing:
     """The table. `uncertain_after` is None when the same provider is asked again instead of another."""
     outcome, said = result.outcome, f"{provider}: {result.detail or result.outcome.value}"
@@ -105,7 +114,7 @@ def _standing(
     if outcome is Outcome.RECIPIENT_REFUSED:
         return Standing(Status.REJECTED, said, events=(Event("rejected", now, provider, None, result.detail),))
     if outcome.maybe_sent:
-        waits = result.key_taken or mail.on_uncertain is OnUncertain.HOLD
+        waits = result.key_taken or (mail.on_uncertain is OnUncertain.HOLD and not findable)
         return Standing(
             Status.UNCERTAIN,
             said,

@@ -15,7 +15,7 @@ import orjson
 
 from ..ability import Ability
 from ..hook import Heard, Hook, tidy
-from ..model import Message, Outcome
+from ..model import Mail, Message, Outcome
 
 MAX_DETAIL = 1000
 MAX_MESSAGE_ID = 255
@@ -160,6 +160,15 @@ class Result:
     same_mail: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a look-up told of a mail. `allowed` is False if the key may not look; then nobody has to try again."""
+
+    found: bool
+    allowed: bool = True
+    provider_message_id: str | None = None
+
+
 class Provider(ABC):
     """One e-mail service. A file in this folder with a subclass is all it takes to add one.
 
@@ -227,6 +236,14 @@ class Provider(ABC):
 
         One that can DEDUPE defines it; nobody else is asked for it.
         """
+        raise NotImplementedError
+
+    def lookup(self, mail: Mail) -> HttpRequest:
+        """A request that asks whether the provider has got this mail; by one that can LOOKUP."""
+        raise NotImplementedError
+
+    def sighted(self, answer: Answer, mail: Mail) -> Sighting:
+        """What the answer to that request tells. That it finds nothing proves nothing: the mail may come to light."""
         raise NotImplementedError
 
     @final
@@ -301,6 +318,20 @@ class HttpProvider(Provider):
         if 500 <= status < 600:
             return self.failed(answer, message)
         return Result(Outcome.UNANSWERED, f"answered with the unknown status {status}")
+
+    def sighted(self, answer: Answer, mail: Mail) -> Sighting:
+        """The same for all: a mail that bears our id, in any answer of the documented form."""
+        assert isinstance(answer, Response)  # noqa: S101 - for the type checker; an HttpRequest gets no other answer
+        if answer.status in (401, 403):
+            return Sighting(found=False, allowed=False)
+        if answer.status != 200 or not answer.complete:
+            return Sighting(found=False)
+        name = self.seen(from_json(answer.body), mail)
+        return Sighting(found=name is not None, provider_message_id=name or None)
+
+    def seen(self, document: Any, mail: Mail) -> str | None:
+        """What the provider calls this mail, out of a list of what it has; None if the mail is not among them."""
+        raise NotImplementedError
 
     @abstractmethod
     def accepted(self, response: Response, message: Message) -> Result:

@@ -11,12 +11,13 @@ import hashlib
 import re
 from base64 import b64encode
 from typing import Any
+from urllib.parse import urlencode
 
 from ..ability import Ability
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_fresh, check_signature, hmac_sha256, our_id, part, word, words
-from ..label import ascii_tags, metadata
-from ..model import Attachment, Message, Outcome, Report, ReportType
+from ..label import OWN_ID, ascii_tags, metadata
+from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
 from .base import (
     RATE_PAUSE,
     Can,
@@ -52,7 +53,7 @@ class Mailgun(HttpProvider):
             "32 hexadecimal digits, perhaps with key- before",
         )
     }
-    can = Can.REPORT
+    can = Can.REPORT | Can.LOOKUP
     hook_words = "the HTTP webhook signing key"
     default_url = "https://api.mailgun.net"
     ability = Ability(recipients=1000, size=25 * 1024 * 1024, header_bytes=_MAX_OPTIONS - _OWN_OPTIONS)
@@ -88,6 +89,24 @@ class Mailgun(HttpProvider):
         headers = {"Authorization": f"Basic {self._login}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
         url = f"{self.url}/v3/{self.settings.values['MAILGUN_DOMAIN']}/messages"
         return HttpRequest(url, headers, _form(boundary, fields, message.attachments))
+
+    def lookup(self, mail: Mail) -> HttpRequest:
+        """Its events by our Message-ID, which a sending key may not read.
+
+        https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/events
+        """
+        wanted = {"limit": 10, "message-id": f"{mail.id}@{mail.sender.domain}"}
+        url = f"{self.url}/v3/{self.settings.values['MAILGUN_DOMAIN']}/events?{urlencode(wanted)}"
+        return HttpRequest(url, {"Authorization": f"Basic {self._login}"}, b"", "GET")
+
+    def seen(self, document: Any, mail: Mail) -> str | None:
+        """Any event of the mail shows that it is there, but for one that says that it was not taken."""
+        for event in _events(document):
+            name = part(part(event, "message"), "headers").get("message-id")
+            ours = part(event, "user-variables").get(OWN_ID) == mail.id or name == f"{mail.id}@{mail.sender.domain}"
+            if ours and event.get("event") != "rejected":
+                return str(name or "")
+        return None
 
     def accepted(self, response: Response, message: Message) -> Result:
         """A 200 whose message begins with "Queued". The id is a Message-ID; reports and logs have it without `<>`."""
@@ -128,6 +147,11 @@ class Mailgun(HttpProvider):
         check_fresh(stamp, hook.now)
         report = _report(part(document, "event-data"), hook, token)
         return Heard((report,) if report else ())
+
+
+def _events(document: Any) -> list[dict[str, Any]]:
+    items = document.get("items") if isinstance(document, dict) else None
+    return [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
 
 
 def _options(message: Message) -> list[tuple[str, str]]:

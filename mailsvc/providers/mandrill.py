@@ -19,8 +19,8 @@ from ..ability import Ability
 from ..address import Mailbox
 from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_signature, objects, our_id, part, read_json, word, words
-from ..label import metadata
-from ..model import Attachment, Message, Outcome, Report, ReportType
+from ..label import OWN_ID, metadata
+from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -73,7 +73,7 @@ class Mandrill(HttpProvider):
     shapes = {  # noqa: RUF012 - a ClassVar of the base
         "MANDRILL_API_KEY": (r"(md-)?[\w-]{22}", "md- and 22 characters, or 22 characters if it is old")
     }
-    can = Can.REPORT
+    can = Can.REPORT | Can.LOOKUP
     hook_url_signed = True
     hook_words = "the key of the webhook, shown beside it in Mandrill; needs MAILSVC_PUBLIC_URL"
     default_url = "https://mandrillapp.com"
@@ -98,8 +98,24 @@ class Mandrill(HttpProvider):
             },
             "async": False,
         }
-        server = self.url.removesuffix(self._API)  # as Mandrill's own documentation writes its base URL
-        return HttpRequest(f"{server}{self._API}/messages/send", _HEADERS, orjson.dumps(body))
+        return HttpRequest(f"{self._server}/messages/send", _HEADERS, orjson.dumps(body))
+
+    @property
+    def _server(self) -> str:
+        return self.url.removesuffix(self._API) + self._API  # as Mandrill's own documentation writes its base URL
+
+    def lookup(self, mail: Mail) -> HttpRequest:
+        """What it sent to the first recipient of late. https://mailchimp.com/developer/transactional/api/messages/"""
+        key = self.settings.values["MANDRILL_API_KEY"]
+        body = {"key": key, "query": f"full_email:{mail.to[0].address}", "limit": 20}
+        return HttpRequest(f"{self._server}/messages/search", _HEADERS, orjson.dumps(body))
+
+    def seen(self, document: Any, mail: Mail) -> str | None:
+        """Told by the metadata; what was rejected is there, too."""
+        for found in document if isinstance(document, list) else ():
+            if isinstance(found, dict) and part(found, "metadata").get(OWN_ID) == mail.id:
+                return None if found.get("state") == "rejected" else str(found.get("_id") or "")
+        return None
 
     def accepted(self, response: Response, message: Message) -> Result:
         """A list with a fate for each recipient; an error inside of a 200 counts as that error."""

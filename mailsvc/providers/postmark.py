@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
 from ..ability import Ability, endings
 from ..address import Mailbox
 from ..hook import Heard, Hook, at_iso, check_secret, objects, our_id, part, secret_fault, word, words
-from ..label import metadata
-from ..model import Attachment, Message, Outcome, Report, ReportType
+from ..label import OWN_ID, metadata
+from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
 from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
 
 _OUTCOMES = {
@@ -56,7 +57,7 @@ class Postmark(HttpProvider):
     shapes = {  # noqa: RUF012 - a ClassVar of the base
         "POSTMARK_SERVER_TOKEN": (r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|POSTMARK_API_TEST", "a UUID")
     }
-    can = Can.REPORT
+    can = Can.REPORT | Can.LOOKUP
     hook_words = "a password of your own; Postmark signs nothing"
     default_url = "https://api.postmarkapp.com"
     ability = Ability(recipients=50, size=10 * 1024 * 1024, text=5 * 1024 * 1024, unlisted=_UNLISTED)
@@ -90,6 +91,19 @@ class Postmark(HttpProvider):
             "MessageStream": "outbound",
         }
         return HttpRequest(f"{self.url}/email", self._headers, orjson.dumps(body))
+
+    def lookup(self, mail: Mail) -> HttpRequest:
+        """Its search takes metadata as a filter. https://postmarkapp.com/developer/api/messages-api"""
+        wanted = {"count": 20, "offset": 0, "recipient": mail.to[0].address, "metadata_mailsvc_id": mail.id}
+        return HttpRequest(f"{self.url}/messages/outbound?{urlencode(wanted)}", self._headers, b"", "GET")
+
+    def seen(self, document: Any, mail: Mail) -> str | None:
+        """Also if it ignores the filter: the metadata must be this mail's."""
+        listed = document.get("Messages") if isinstance(document, dict) else None
+        for found in listed if isinstance(listed, list) else ():
+            if isinstance(found, dict) and part(found, "Metadata").get(OWN_ID) == mail.id:
+                return str(found.get("MessageID") or "")
+        return None
 
     def accepted(self, response: Response, message: Message) -> Result:
         """Code 0, or none: it is missing when the delivery may be delayed."""

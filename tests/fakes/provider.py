@@ -44,6 +44,7 @@ class FakeProvider:
         self.endpoints: list[Endpoint] = [kind((keys or {}).get(kind.name)) for kind in ENDPOINTS]
         self.trapped = 0  # requests that followed a redirect
         self.opened = 0  # connections so far
+        self.searches, self.searchable = 0, True
         self.over = False
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -113,12 +114,23 @@ class FakeProvider:
 
     def see(self, endpoint: Endpoint | None, request: HttpRequest) -> Seen:
         """What this provider makes of a request."""
+        if request.path == "/messages/outbound" and request.method == "GET":
+            return Seen(self._search())
         if endpoint is None:
             self.trapped += request.path.startswith("/trap")
             return Seen(Reply(404, JSON, b'{"message":"no such path"}'))
         if request.method != "POST":
             return Seen(endpoint.error(405))
         return self.keys.check(endpoint, endpoint.read(request), request.body)
+
+    def _search(self) -> Reply:
+        """Postmark's search: every mail that it took, whatever the filter."""
+        self.searches += 1
+        if not self.searchable:
+            return Reply(401, JSON, b'{"ErrorCode":10,"Message":"no"}')
+        taken = [entry.mail_id for entry in self.book.entries if entry.accepted and entry.mail_id]
+        found = [{"MessageID": f"of {mail_id}", "Metadata": {"mailsvc_id": mail_id}} for mail_id in taken]
+        return Reply(200, JSON, orjson.dumps({"TotalCount": len(found), "Messages": found}))
 
     def note(self, provider: str | None, seen: Seen, body: bytes, answer: str, *, accepted: bool) -> None:
         digest = hashlib.sha256(body).hexdigest()

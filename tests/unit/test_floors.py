@@ -41,6 +41,7 @@ FLOORS = [
         "tally",
         "history",
         "merge",
+        "lookup",
         "reputation",
         "council",
         "guard",
