@@ -105,11 +105,10 @@ class Ability:
         return None
 
     def _too_large(self, mail: Mail) -> str | None:
-        texts = [len((text or "").encode()) for text in (mail.content, mail.html, mail.text)]
+        texts = _texts(mail)
         if self.text is not None and max(texts) > self.text:
             return f"takes at most {_mib(self.text)} of text"
-        # Markdown goes out twice: as it is and as HTML.
-        if self.size is not None and sum(texts) + texts[0] + mail.attached * BASE64 > self.size:
+        if self.size is not None and weight(mail) > self.size:
             return f"takes at most {_mib(self.size)}"
         return None
 
@@ -117,6 +116,16 @@ class Ability:
 def _header_bytes(mail: Mail) -> int:
     texts = [*mail.headers, *mail.headers.values(), *(str(each) for each in mail.reply_to)]
     return sum(len(text.encode()) for text in texts)
+
+
+def weight(mail: Mail) -> int:
+    """Bytes on the wire, about. Markdown goes out twice: as it is and as HTML."""
+    texts = _texts(mail)
+    return int(sum(texts) + texts[0] + mail.attached * BASE64)
+
+
+def _texts(mail: Mail) -> list[int]:
+    return [len((text or "").encode()) for text in (mail.content, mail.html, mail.text)]
 
 
 def _mib(size: int) -> str:

@@ -104,6 +104,17 @@ class Chooser:
         by_key = self._again(mail, payload) if payload and payload.provider not in tried else None
         return by_key or self._best(mail, tried)
 
+    def outlook(self, mail: Mail) -> list[dict[str, Any]]:
+        """Who would be asked for this mail as things are now, the first one first, and why not each of the others."""
+        now, domain = self._monotonic(), mail.sender.domain
+        lacks, avoided = self._lacks(mail), self._avoided(mail, now)
+        refusing = self._unusable(domain, now) - lacks.keys()
+        excluded = refusing | lacks.keys()
+        first = self._selector.pick(now, excluded | avoided.keys()) or self._selector.pick(now, excluded)
+        words = _words(lacks, refusing, domain) | ({first: _CHOSEN} if first else {})
+        rows = self._considered(now, excluded, words, avoided)
+        return sorted(rows, key=lambda row: (row["state"] != "chosen", row["state"] != "open", -row["score"]))
+
     def refuse_sender(self, provider: str, domain: str) -> None:
         """The provider will not send for this domain."""
         self._refused_senders[provider, domain] = self._monotonic() + SENDER_REFUSED_FOR
@@ -159,11 +170,7 @@ class Chooser:
             # Such a mail makes room for others: held, it would keep them from being claimed.
             alone = (refusing or lacks) and self._selector.pick(now, tried) is not None
             return Wait(self._sender_refused_for(domain, now) if refusing else LOOK_AGAIN) if alone else None
-        refused = {"state": "sender_refused", "reason": f"it refused senders of {domain} lately"}
-        words = dict.fromkeys(refusing, refused) | {
-            who: {"state": "cannot", "reason": why} for who, why in lacks.items()
-        }
-        words |= {name: _CHOSEN}
+        words = _words(lacks, refusing, domain) | {name: _CHOSEN}
         return self._choice(mail, name, now, excluded, words, avoided)
 
     def _avoided(self, mail: Mail, now: float) -> dict[str, str]:
@@ -188,16 +195,25 @@ class Chooser:
         *,
         bound: bool = False,
     ) -> Choice:
-        considered, score = [], 0.0
+        considered = self._considered(now, excluded, words, avoided)
+        score = next(row["score"] for row in considered if row["provider"] == name)
+        again = next((payload for payload in mail.payloads if payload.provider == name), None)
+        return Choice(name, self._selector.start(name, now), score, considered, again, bound)
+
+    def _considered(
+        self,
+        now: float,
+        excluded: AbstractSet[str],
+        words: Mapping[str, dict[str, str]],
+        avoided: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
+        considered = []
         for candidate in self._selector.survey(now, excluded):
             said = words.get(candidate.name, {"state": candidate.state, "reason": candidate.reason})
             if avoided and candidate.name in avoided and not said.get("reason"):
                 said = {**said, "reason": avoided[candidate.name]}
             considered.append({"provider": candidate.name, "score": round(candidate.score, 3), **said})
-            if candidate.name == name:
-                score = round(candidate.score, 3)
-        again = next((payload for payload in mail.payloads if payload.provider == name), None)
-        return Choice(name, self._selector.start(name, now), score, considered, again, bound)
+        return considered
 
     def _sender_refused_for(self, domain: str, now: float) -> float:
         return min(until for (_, refused), until in self._refused_senders.items() if refused == domain) - now
@@ -208,6 +224,12 @@ class Chooser:
             return set()
         self._refused_senders = {pair: until for pair, until in self._refused_senders.items() if until > now}
         return {provider for provider, refused in self._refused_senders if refused == domain}
+
+
+def _words(lacks: Mapping[str, str], refusing: AbstractSet[str], domain: str) -> dict[str, dict[str, str]]:
+    """What is said of providers that are left out for a mail."""
+    refused = {"state": "sender_refused", "reason": f"it refused senders of {domain} lately"}
+    return dict.fromkeys(refusing, refused) | {who: {"state": "cannot", "reason": why} for who, why in lacks.items()}
 
 
 _CHOSEN = {"state": "chosen"}

@@ -80,6 +80,10 @@ class Courier:
         """See Chooser."""
         return self._chooser.choose(mail, tried)
 
+    def outlook(self, mail: Mail) -> list[dict[str, Any]]:
+        """See Chooser."""
+        return self._chooser.outlook(mail)
+
     async def look(self, mail: Mail, look: Look) -> bool:
         """Ask a provider that may have the mail whether it has. True if it has: the mail is sent, the doubt gone."""
         name, provider = look.provider, self.providers[look.provider]

@@ -64,10 +64,11 @@ from .outbox.base import (
     Retried,
     Settlement,
 )
+from .plan import Plan, plan
 from .providers import all_providers
 from .providers.base import Provider
 from .rehearsal import ACTORS, Rehearsal
-from .render import LARGE, check
+from .render import LARGE, check, render
 from .reports import Reports
 from .schedule import due_at, in_time
 from .selector import ProviderState, Selector
@@ -144,6 +145,20 @@ class Service:
         if not added.replayed:
             self._accepted(addition.mail, added.status)
         return added
+
+    async def dry_run(self, submission: Submission, key: ApiKey = NOBODY) -> Plan:
+        """What would become of a mail. Nothing is stored. Raises InvalidMail, Forbidden, RateLimited, Unavailable."""
+        self._check_key(submission, key)
+        if submission.content:
+            await _check(submission.content)
+        now = time.time()
+        in_time(submission.expires_at, now)
+        mail = submission.mail(now, self.config.sender, self.config.on_uncertain)
+        message = await asyncio.to_thread(render, mail) if len(mail.content or "") > LARGE else render(mail)
+        limits = {name: provider.ability.size for name, provider in self._courier.providers.items()}
+        rows = [row | {"size_limit": limits[row["provider"]]} for row in self._courier.outlook(mail)]
+        suppressed = await self.suppressions.among([box.address for _, box in mail.people], now)
+        return plan(mail, message, due_at(submission.send_at, now), rows, suppressed)
 
     async def accept_all(
         self,
@@ -247,6 +262,8 @@ class Service:
 
         An `idempotent` request, as one with a key, may be a repetition of one that came in time.
         """
+        if submission.dry_run:
+            raise InvalidMail([FieldFault("dry_run", "invalid", "is for one mail alone, by POST /email")])
         self._check_key(submission, key)
         if submission.content:
             await _check(submission.content)

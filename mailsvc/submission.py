@@ -268,6 +268,11 @@ class Submission(BaseModel):
         BeforeValidator(_yes_or_no, json_schema_input_type=bool),
         Field(default=False, description="Never shown, and its body is erased as soon as a provider has it."),
     ]
+    dry_run: Annotated[
+        bool,
+        BeforeValidator(_yes_or_no, json_schema_input_type=bool),
+        Field(default=False, description="Store and send nothing; the answer tells what would be done."),
+    ]
     on_uncertain: Annotated[
         OnUncertain | None,
         Field(

@@ -157,7 +157,7 @@ class Page:
     """Which mails to list, newest first. `after` is the id of the last mail of the page before.
 
     `to` is an address in any case; `provider` is the one named in the mail's record. `since` and `until` are about when
-    the mail was accepted: from then on, and before.
+    the mail was accepted: from then on, and before. `metadata` is a name and its text.
     """
 
     owner: str | None = None
@@ -168,6 +168,8 @@ class Page:
     limit: int = 20
     since: float | None = None
     until: float | None = None
+    tag: str | None = None
+    metadata: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from .callback_page import CallbackPage, CallbacksPage
 from .callbacks import Callbacks, Deliveries, OneCallback, ReplayCallback, RotateCallback, TestCallback
 from .cancel import Cancel
 from .compat import COMPAT
+from .counts import Counts
 from .docs import Docs
 from .email import Mails, OneMail
 from .erase import Erase
@@ -54,6 +55,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/email", Mails),
     ("/email/batch", BatchOfMails),
     ("/email/retry", RetryMany),
+    ("/email/counts", Counts),
     ("/email/([^/]+)", OneMail),
     ("/email/([^/]+)/cancel", Cancel),
     ("/email/([^/]+)/retry", Retry),

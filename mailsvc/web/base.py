@@ -58,6 +58,7 @@ class Handler(RequestHandler):
     takes: ClassVar[Schema | None] = None
     takes_also: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[dict[str, tuple[int, dict[str, Schema]]]] = {}
+    gives_also: ClassVar[dict[str, tuple[int, dict[str, Schema]]]] = {}  # when nothing was to be done
     fails: ClassVar[dict[str, tuple[int, ...]]] = {}
     most = DISCARD  # bytes of a body, if that is less than what is configured
     public = False  # whether the route can be used without a key

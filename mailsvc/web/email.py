@@ -15,6 +15,7 @@ from .body import fields, fingerprint
 from .callback_fields import given, moment
 from .page import guard
 from .pages import submit
+from .plan import planned
 from .problem import invalid
 from .shapes import ID, IDEMPOTENCY_KEY, JSON, TIME, Schema, known, limit, page, words
 
@@ -31,6 +32,7 @@ class Mails(Handler):
     asks: ClassVar[dict[str, Schema]] = {
         "status": known("Status"),
         "to": {"type": "string", "description": "Those that went to this address."},
+        "tag": {"type": "string", "description": "Those with this tag."},
         "provider": {"type": "string"},
         "since": TIME | {"description": "Those accepted from then on."},
         "until": TIME | {"description": "Those accepted before then."},
@@ -40,6 +42,7 @@ class Mails(Handler):
     asks_by_header = IDEMPOTENCY_KEY
     takes = known("Mail")
     gives: ClassVar = {"get": (200, {JSON: page(known("MailRecord"))}), "post": (202, {JSON: known("Accepted")})}
+    gives_also: ClassVar = {"post": (200, {JSON: known("Plan")})}
     changes = Scope.SEND
 
     async def post(self) -> None:
@@ -53,16 +56,20 @@ class Mails(Handler):
         found = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         self.intake.parsed()
         key = idempotency_key(self)
-        added = await self.service.accept(parse(found), self.key, key, fingerprint(found) if key else "")
+        submission = parse(found)
+        if submission.dry_run:
+            self.send_json(planned(await self.service.dry_run(submission, self.key)))
+            return
+        added = await self.service.accept(submission, self.key, key, fingerprint(found) if key else "")
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.set_header("Location", f"/email/{added.id}")
         self.send_json({"id": added.id, "status": added.status, "created_at": rfc3339(added.created_at)}, 202)
 
     async def get(self) -> None:
-        """Mails, newest first, a page at a time."""
+        """Mails, newest first, a page at a time. `metadata[name]=text` finds those with that text by that name."""
         self.admit()
-        asked = query(self, "status", "to", "provider", "since", "until", "limit", "after")
+        asked = query(self, "status", "to", "tag", "provider", "since", "until", "limit", "after", named="metadata")
         most = _limit(asked.get("limit", str(LIMIT)))
         found = await self.service.list(
             Page(
@@ -71,6 +78,8 @@ class Mails(Handler):
                 to=asked.get("to"),
                 provider=asked.get("provider"),
                 after=_cursor(asked.get("after")),
+                tag=asked.get("tag"),
+                metadata=_named(asked, "metadata"),
                 since=_moment(asked, "since"),
                 until=_moment(asked, "until"),
                 limit=most + 1,
@@ -136,11 +145,14 @@ def known_id(text: str) -> str:
     return text if _ID.fullmatch(text) else "-"
 
 
-def query(handler: Handler, *known: str) -> dict[str, str]:
-    """The query parameters, each once. Raises InvalidMail for an unknown one, and for one that is repeated."""
+def query(handler: Handler, *known: str, named: str = "") -> dict[str, str]:
+    """The query parameters, each once. Raises InvalidMail for an unknown one, and for one that is repeated.
+
+    `named` is one that has a name of the caller's, as in `metadata[order]`.
+    """
     found = {}
     for name, values in handler.request.query_arguments.items():
-        if name not in known:
+        if name not in known and not (named and re.fullmatch(rf"{named}\[[^\[\]\x00]{{1,100}}\]", name)):
             raise invalid(name[:100], "unknown_parameter", f"is not a parameter here; there is {', '.join(known)}")
         if len(values) > 1:
             raise invalid(name, "repeated", "is there more than once")
@@ -207,6 +219,14 @@ def _status(text: str | None) -> Status | None:
         return Status(text) if text is not None else None
     except ValueError:
         raise invalid("status", "invalid_choice", f"must be one of: {', '.join(Status)}") from None
+
+
+def _named(asked: dict[str, str], parameter: str) -> tuple[str, str] | None:
+    """`metadata[order]=1042` as a pair."""
+    pairs = [(name[len(parameter) + 1 : -1], text) for name, text in asked.items() if name.startswith(f"{parameter}[")]
+    if len(pairs) > 1:
+        raise invalid(parameter, "too_many", "is for one name at a time")
+    return pairs[0] if pairs else None
 
 
 def _moment(asked: dict[str, str], name: str) -> float | None:

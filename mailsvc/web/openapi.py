@@ -126,7 +126,12 @@ def _responses(handler: type[Handler], method: str) -> dict[str, Any]:
     faults = {str(each): {"$ref": f"#/components/responses/{_name(each)}"} for each in _possible(handler, method)}
     if method == "head":  # the same, without a body
         faults = {each: {"description": _FAULTS[int(each)][0]} for each in faults}
-    return {str(status): done} | faults
+    found = {str(status): done}
+    if method in handler.gives_also:
+        status, content = handler.gives_also[method]
+        shapes = {kind: {"schema": schema} for kind, schema in content.items()}
+        found[str(status)] = {"description": "Tried out, and not done.", "content": shapes}
+    return found | faults
 
 
 def _possible(handler: type[Handler], method: str) -> list[int]:

@@ -315,3 +315,44 @@ async def test_a_list_of_a_time_holds_what_was_accepted_in_it(open_store: OpenSt
         assert await listed(since=NOW) == [ids[4], ids[3]]
         assert await listed(until=NOW - 100) == [ids[0]]
         assert await listed(since=NOW + 101) == []
+
+
+# Lists by label.
+
+
+async def test_mails_are_found_by_tag_and_by_metadata(open_store: OpenStore) -> None:
+    ann = (Mailbox("ann@example.com"),)
+    async with open_store() as outbox:
+        one, two, three, _ = await store(
+            outbox,
+            addition(tags=("welcome", "first"), metadata={"order": "1"}, to=ann),
+            addition(tags=("welcome",), metadata={"order": "2", "shop": "1"}),
+            addition(tags=("Welcome",), metadata={"order": "1", "é": "ü"}, to=ann),
+            addition(),
+        )
+
+        async def listed(**wanted: object) -> list[str]:
+            return [record.id for record in await outbox.list(Page(**wanted))]  # type: ignore[arg-type]
+
+        assert await listed(tag="welcome") == [two, one]
+        assert await listed(tag="welcome", after=two) == [one]
+        assert await listed(metadata=("order", "1")) == [three, one]
+        assert await listed(metadata=("shop", "1")) == [two]
+        assert await listed(metadata=("é", "ü")) == [three]
+        assert await listed(metadata=("order", "1"), tag="first") == [one]
+        assert await listed(to="ANN@example.com", tag="welcome", metadata=("order", "1")) == [one]
+        assert await listed(tag="welcome", status=Status.SENT) == []
+        assert await listed(tag="\x00") == []
+        assert await listed(metadata=("order", "' OR 1")) == []
+
+
+async def test_a_recipient_who_is_erased_is_found_by_no_metadata(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        (mail_id,) = await start(
+            outbox, addition(to=(Mailbox("ann@example.com"),), metadata={"name": "Ann"}, tags=("welcome",))
+        )
+        await outbox.settle([settlement(mail_id)])
+        await outbox.erase("ann@example.com", NOW + 5)
+        found = [await outbox.list(Page(metadata=("name", "Ann"))), await outbox.list(Page(tag="welcome"))]
+
+    assert [len(records) for records in found] == [0, 1]

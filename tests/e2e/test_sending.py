@@ -12,17 +12,14 @@ import pytest
 from tests.e2e.process import FORM, Mailsvc
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
-from tests.postgres import PostgresServer
 
 Started = Callable[..., Mailsvc]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
+@pytest.fixture
+def started(tmp_path: Path) -> Started:
     """Makes processes on one database."""
-    server: PostgresServer | None = request.getfixturevalue("postgres") if request.param == "postgres" else None
-    database = {"DATABASE_URL": server.create()} if server else {}
-    return lambda **settings: Mailsvc(tmp_path, **database, **settings)
+    return lambda **settings: Mailsvc(tmp_path, **settings)
 
 
 def at(seconds: float) -> str:
@@ -233,3 +230,55 @@ async def test_a_high_mail_overtakes_a_flood_of_low_ones(started: Started) -> No
 
     earlier = [mail for mail in sent if mail["updated_at"] < first["updated_at"]]
     assert len(earlier) <= 1
+
+
+async def test_mails_are_listed_by_tag_metadata_and_time_and_counted(started: Started) -> None:
+    async with started() as service:
+        one = await service.post(tags=["welcome"], metadata={"order": "1042", "shop": "a&b=c"})
+        two = await service.post(tags=["welcome", "vip"], to="bob@example.com")
+        for mail_id in (one, two):
+            await service.settled(mail_id)
+        asked = ["tag=welcome", "tag=vip", "metadata[order]=1042", "metadata%5Bshop%5D=a%26b%3Dc&tag=welcome", "tag=no"]
+        found = [(await service.call("GET", f"/email?{query}"))[2]["data"] for query in asked]
+        since = (await service.call("GET", f"/email?since={at(-60).replace('+', '%2B')}"))[2]["data"]
+        wrong = [
+            await service.call("GET", f"/email?{query}")
+            for query in ("metadata=1", "metadata[]=1", "metadata[a]=1&metadata[b]=2", "since=today", "tag=a&tag=b")
+        ]
+        counts = (await service.call("GET", "/email/counts"))[2]["counts"]
+
+    assert [[mail["id"] for mail in each] for each in found] == [[two, one], [two], [one], [one], []]
+    assert len(since) == 2
+    assert [answer[0] for answer in wrong] == [422] * 5
+    assert (counts["sent"], counts["failed"]) == (2, 0)
+
+
+async def test_a_dry_run_tells_what_would_be_done_and_stores_nothing(started: Started) -> None:
+    async with FakeProvider() as sendgrid, FakeProvider() as mandrill, started(**live(sendgrid, mandrill)) as service:
+        await service.call("POST", "/suppressions", json={"address": "bob@example.com"})
+        await service.call("POST", "/providers/sendgrid/pause")
+        mail = FORM | {"to": ["ann@example.com", "Bob <bob@example.com>"], "dry_run": True, "send_at": at(60)}
+        status, _, plan = await service.call("POST", "/email", json=mail)
+        html = {"to": "bob@example.com", "subject": "Hi", "html": "<img src='cid:logo'>", "dry_run": "true"}
+        _, _, other = await service.call("POST", "/email", data=html)
+        fault = await service.call("POST", "/email", json=FORM | {"dry_run": True, "content": ">" * 100_000})
+        batch = await service.call("POST", "/email/batch", json=[FORM, FORM | {"dry_run": True}])
+        mails = (await service.call("GET", "/email"))[2]["data"]
+
+    assert (status, plan["dry_run"], plan["status"]) == (200, True, "scheduled")
+    assert "<strong>hello</strong>" in plan["html"]
+    assert plan["text"] == "**hello**"
+    assert [(row["provider"], row["state"]) for row in plan["providers"]] == [
+        ("mandrill", "chosen"),
+        ("sendgrid", "paused"),
+    ]
+    assert all(row["size_limit"] > plan["size"] > 0 for row in plan["providers"])
+    assert [each["address"] for each in plan["suppressed"]] == ["bob@example.com"]
+    assert plan["warnings"] == []
+    assert other["status"] == "suppressed"
+    assert [any(word in warning for warning in other["warnings"]) for word in ("text part", "cid:logo", "`to`")] == [
+        True
+    ] * 3
+    assert (fault[0], batch[0]) == (422, 202)
+    assert batch[2]["data"][1]["error"]["errors"][0]["field"] == "dry_run"
+    assert len(mails) == 1

@@ -34,6 +34,7 @@ FLOORS = [
         "attachment",
         "ability",
         "instant",
+        "plan",
         "schedule",
         "lanes",
         "feed",

@@ -22,6 +22,9 @@ PAGES = {
     "status": Page(status=Status.SENT),
     "provider": Page(provider="alpha"),
     "to": Page(to="ann@example.com"),
+    "tag": Page(tag="welcome"),
+    "metadata": Page(metadata=("order", "1")),
+    "all labels": Page(to="ann@example.com", tag="welcome", metadata=("order", "1"), status=Status.SENT),
     "time": Page(since=NOW, until=NOW + 60),
     "everything": Page("one", Status.SENT, "ann@example.com", "alpha", "01890000-0000-7000-8000-000000000001"),
 }

@@ -111,6 +111,13 @@ async def test_a_file_under_suspicion_that_is_sound_is_opened_and_cleared(tmp_pa
 
 FROM_RECIPIENTS = "SEARCH recipient USING COVERING INDEX recipient_address"
 PAGES = {
+    "tag": (Page(tag="welcome"), "SEARCH mail_tag USING PRIMARY KEY (tag=?)"),
+    "metadata": (Page(metadata=("order", "1")), "SEARCH mail_metadata USING PRIMARY KEY (key=? AND value=?)"),
+    "time": (Page(since=1.8e9, until=1.9e9), "SEARCH mail USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "all labels": (
+        Page(to="ann@example.com", tag="welcome", metadata=("order", "1")),
+        "SEARCH mail_tag USING PRIMARY KEY (tag=? AND mail=?)",
+    ),
     "all": (Page(), "SCAN mail"),  # from its newest on, up to the limit
     "after": (Page(after="x"), "SEARCH mail USING INTEGER PRIMARY KEY"),
     "status": (Page(status=Status.SENT), "SEARCH mail USING INDEX mail_status"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -63,9 +63,6 @@ FROM mail WHERE id = $1 AND ($2::text IS NULL OR owner = $2)
 ATTACHMENTS = """
 SELECT filename, content_type, content_id, size, content FROM attachment WHERE mail = $1 ORDER BY position
 """
-TO = """
-SELECT DISTINCT mail FROM recipient WHERE lower(address) = lower(${}::text COLLATE "C") ORDER BY mail DESC
-"""
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
 DOUBTS = """
 SELECT provider, resolved, count(*) FROM attempt WHERE in_doubt GROUP BY provider, resolved
@@ -107,7 +104,7 @@ async def attachments(server: Server, mail_id: str) -> list[Attachment]:
 async def page(server: Server, wanted: Page) -> list[Record]:
     """A list's records, newest first."""
     lost = wanted.after is not None and as_uuid(wanted.after) is None
-    if lost or not _possible(wanted.owner, wanted.to, wanted.provider):
+    if lost or not _possible(wanted.owner, wanted.to, wanted.provider, wanted.tag, *(wanted.metadata or ())):
         return []
     sql, values = page_query(wanted)
     return [_record(row) for row in await server.look(sql, *values)]
@@ -115,25 +112,45 @@ async def page(server: Server, wanted: Page) -> list[Record]:
 
 def page_query(wanted: Page) -> tuple[str, list[object]]:
     """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on."""
-    filters: dict[str, object] = {
-        "owner = {}": wanted.owner,
-        "status = {}": wanted.status and wanted.status.value,
-        "provider = {}": wanted.provider,
+    values: list[object] = []
+
+    def given(*new: object) -> list[str]:
+        """Places in the statement for these values."""
+        values.extend(new)
+        return [f"${place}" for place in range(len(values) - len(new) + 1, len(values) + 1)]
+
+    source, newest = "mail", "mail.id"
+    where: list[str] = []
+    for select, condition, looked_for in _labels(wanted):
+        of_these = condition.format(*given(*looked_for))
+        if newest == "mail.id":
+            chosen = f"{select.format(of_these)} ORDER BY mail DESC"
+            source, newest = f"({chosen}) AS found JOIN mail ON mail.id = found.mail", "found.mail"
+        else:
+            where.append(f"EXISTS ({select.format(f'mail = found.mail AND {of_these}')})")
+    same = {"owner": wanted.owner, "status": wanted.status and wanted.status.value, "provider": wanted.provider}
+    where += [f"mail.{column} = {given(value)[0]}" for column, value in same.items() if value is not None]
+    bounds = {
         "id < (SELECT id FROM mail WHERE id = {}::text::uuid)": wanted.after,
         "id >= {}::text::uuid": None if wanted.since is None else first_id(wanted.since),
         "id < {}::text::uuid": None if wanted.until is None else first_id(wanted.until),
     }
-    given = {sql: value for sql, value in filters.items() if value is not None}
-    conditions = [sql.format(f"${place}") for place, sql in enumerate(given, 1)]
-    values = [*given.values(), wanted.limit]
-    source = "mail"
-    if wanted.to is not None:
-        values.append(wanted.to)
-        source = f"({TO.format(len(values))}) AS found JOIN mail ON mail.id = found.mail"
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = "found.mail" if wanted.to is not None else "id"
-    sql = f"SELECT {RECORD} FROM {source} {where} ORDER BY {order} DESC LIMIT ${len(given) + 1}"  # noqa: S608 - no value
+    where += [sql.format(*given(value)) for sql, value in bounds.items() if value is not None]
+    conditions = f"WHERE {' AND '.join(where)}" if where else ""
+    (limit,) = given(wanted.limit)
+    sql = f"SELECT {RECORD} FROM {source} {conditions} ORDER BY {newest} DESC LIMIT {limit}"  # noqa: S608 - no value
     return sql, values
+
+
+def _labels(wanted: Page) -> Iterator[tuple[str, str, Sequence[object]]]:
+    """The tables besides that of the mails in which to look, the rarest find first."""
+    if wanted.to is not None:
+        condition = 'lower(address) = lower({}::text COLLATE "C")'
+        yield "SELECT DISTINCT mail FROM recipient WHERE {}", condition, [wanted.to]
+    if wanted.metadata is not None:
+        yield "SELECT mail FROM mail_metadata WHERE {}", "key = {} AND value = {}", wanted.metadata
+    if wanted.tag is not None:
+        yield "SELECT mail FROM mail_tag WHERE {}", "tag = {}", [wanted.tag]
 
 
 async def counts(server: Server) -> dict[Status, int]:

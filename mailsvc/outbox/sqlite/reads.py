@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -117,29 +117,43 @@ def page(connection: sqlite3.Connection, wanted: Page) -> list[Record]:
 
 
 def page_query(wanted: Page) -> tuple[str, list[object]]:
-    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on."""
-    filters: dict[str, object] = {
-        "mail.owner = ?": wanted.owner,
-        "mail.status = ?": wanted.status and wanted.status.value,
-        "mail.provider = ?": wanted.provider,
-    }
+    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on.
+
+    CROSS JOIN: from who or what is looked for to their mails, never the other way round.
+    """
     source, number = "mail", "mail.number"
-    if wanted.to is not None:
-        # CROSS JOIN: from the recipients to their mails, never the other way round.
-        source, number = "recipient CROSS JOIN mail ON mail.number = recipient.mail", "recipient.mail"
-        filters["recipient.address = ?"] = wanted.to
-    filters[f"{number} < ({NUMBER})"] = wanted.after
+    where: list[tuple[str, Sequence[object]]] = []
+    for table, condition, values in _labels(wanted):
+        if number == "mail.number":
+            source, number = f"{table} CROSS JOIN mail ON mail.number = {table}.mail", f"{table}.mail"
+            where.append((condition, values))
+        else:
+            found = f"EXISTS (SELECT 1 FROM {table} WHERE {table}.mail = mail.number AND {condition})"  # noqa: S608
+            where.append((found, values))
+    same = {"owner": wanted.owner, "status": wanted.status and wanted.status.value, "provider": wanted.provider}
+    where += [(f"mail.{column} = ?", [value]) for column, value in same.items() if value is not None]
+    if wanted.after is not None:
+        where.append((f"{number} < ({NUMBER})", [wanted.after]))
     if wanted.since is not None:
-        filters[f"{number} >= {FROM}"] = first_id(wanted.since - SPREAD)
-        filters["mail.created_at >= ?"] = wanted.since
+        bounds = [first_id(wanted.since - SPREAD), wanted.since]
+        where.append((f"{number} >= {FROM} AND mail.created_at >= ?", bounds))
     if wanted.until is not None:
-        filters[f"{number} < coalesce({FROM}, {LAST})"] = first_id(wanted.until + SPREAD)
-        filters["mail.created_at < ?"] = wanted.until
-    given = {sql: value for sql, value in filters.items() if value is not None}
-    where = f"WHERE {' AND '.join(given)}" if given else ""
+        bounds = [first_id(wanted.until + SPREAD), wanted.until]
+        where.append((f"{number} < coalesce({FROM}, {LAST}) AND mail.created_at < ?", bounds))
+    conditions = f"WHERE {' AND '.join(sql for sql, _ in where)}" if where else ""
     once = f"GROUP BY {number}" if wanted.to is not None else ""
-    sql = f"SELECT {RECORD} FROM {source} {where} {once} ORDER BY {number} DESC LIMIT ?"  # noqa: S608 - no value in it
-    return sql, [*given.values(), wanted.limit]
+    sql = f"SELECT {RECORD} FROM {source} {conditions} {once} ORDER BY {number} DESC LIMIT ?"  # noqa: S608 - no value
+    return sql, [*(value for _, values in where for value in values), wanted.limit]
+
+
+def _labels(wanted: Page) -> Iterator[tuple[str, str, Sequence[object]]]:
+    """The tables besides that of the mails in which to look, the rarest find first."""
+    if wanted.to is not None:
+        yield "recipient", "recipient.address = ?", [wanted.to]
+    if wanted.metadata is not None:
+        yield "mail_metadata", "mail_metadata.key = ? AND mail_metadata.value = ?", wanted.metadata
+    if wanted.tag is not None:
+        yield "mail_tag", "mail_tag.tag = ?", [wanted.tag]
 
 
 def counts(connection: sqlite3.Connection) -> dict[Status, int]:
