@@ -34,6 +34,7 @@ from .retry import Retry, RetryMany
 from .server import Server
 from .session import Sessions
 from .shapes import JSON
+from .suppression_page import SuppressionsPage
 from .suppressions import OneSuppression, Suppressions
 
 MAX_HEADER = 16 * 1024
@@ -91,6 +92,7 @@ PAGES: list[tuple[str, type[Handler]]] = [
     ("/inbox", Inbox),
     ("/settings/callbacks", CallbacksPage),
     ("/settings/callbacks/([^/]+)", CallbackPage),
+    ("/settings/suppressions", SuppressionsPage),
     ("/docs", Docs),
     ("/preview", Preview),
     ("/login", Login),

@@ -63,7 +63,7 @@ class Suppressions(Handler):
             await self._send_csv()
             return
         if "address" in asked:
-            found = list((await self.service.suppressions.among([_kept(asked["address"])], time.time())).values())
+            found = list((await self.service.suppressions.among([as_kept(asked["address"])], time.time())).values())
             self.send_json({"data": [view(entry) for entry in found], "has_more": False})
             return
         found = list(await self.service.suppressions.list(asked.get("after", ""), most + 1))
@@ -81,7 +81,7 @@ class Suppressions(Handler):
             await self.service.suppressions.put(entries)
             self.send_json({"stored": len(entries)}, 201)
             return
-        entry = _entry(fields(kind, coding, self.body))
+        entry = entry_of(fields(kind, coding, self.body))
         if not entry.holds(time.time()):
             raise invalid("expires_at", "invalid", "must be in the future")
         await self.service.suppressions.put([entry])
@@ -114,7 +114,7 @@ class OneSuppression(Handler):
     async def delete(self, address: str) -> None:
         """It gets mail again, and what came back from it is forgotten."""
         self.admit()
-        address = _kept(unquote(address))
+        address = as_kept(unquote(address))
         if not await self.service.suppressions.remove(address):
             raise NotFound("this address is not on the suppression list")
         self.send_json({"address": address, "status": "removed"})
@@ -132,7 +132,7 @@ def view(entry: Suppression) -> dict[str, Any]:
     }
 
 
-def _entry(given: Mapping[str, Any]) -> Suppression:
+def entry_of(given: Mapping[str, Any]) -> Suppression:
     """An entry as a person gives it. Raises InvalidMail with every fault."""
     faults = [
         FieldFault(str(name)[:100], "unknown_field", "is not a field of an entry") for name in given.keys() - _FIELDS
@@ -156,7 +156,7 @@ def _address(value: object) -> str:
     return parse_address(value.strip()).lower()
 
 
-def _kept(text: str) -> str:
+def as_kept(text: str) -> str:
     """An address as the list has it, to look for it: `ann@bücher.example`, too. What is none is on no list."""
     try:
         return _address(text)
@@ -200,7 +200,7 @@ def _from_csv(body: bytes) -> list[Suppression]:
     entries, faults = [], []
     for number, row in enumerate(rows, 2):
         try:
-            entries.append(_entry({name: _cell(row.get(name)) for name in _FIELDS}))
+            entries.append(entry_of({name: _cell(row.get(name)) for name in _FIELDS}))
         except InvalidMail as error:
             faults += [FieldFault(f"line {number}: {each.field}", each.code, each.message) for each in error.faults]
     if faults:
