@@ -83,6 +83,8 @@ ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind 
 
 CALLBACK_GRACE = 3.0  # seconds that callbacks have to answer at the end: whoever takes longer is told again
 
+TOO_MUCH = (QueueFull, Overloaded, RateLimited)  # a repeated request is answered all the same: it adds nothing
+
 log = structlog.get_logger("mailsvc.service")
 
 
@@ -132,6 +134,17 @@ class Service:
 
         Raises InvalidMail, Forbidden, RateLimited, IdempotencyKeyReused, Unavailable.
         """
+        try:
+            return await self._accept(submission, key, idempotency_key, fingerprint)
+        except TOO_MUCH:
+            first = await self._first_answer(key, idempotency_key, fingerprint)
+            if not isinstance(first, Added):
+                raise
+            return first
+
+    async def _accept(
+        self, submission: Submission, key: ApiKey, idempotency_key: str | None, fingerprint: str
+    ) -> Added:
         self._refuse_when_crowded()
         self._accepting += 1
         try:
@@ -168,6 +181,18 @@ class Service:
         fingerprint: str = "",
     ) -> Sequence[Added]:
         """Store several mails in one transaction, or none of them. Raises what `accept` does."""
+        try:
+            told = await self._accept_all(submissions, key, idempotency_key, fingerprint)
+        except TOO_MUCH:
+            first = await self._first_answer(key, idempotency_key, fingerprint)
+            if not isinstance(first, str):
+                raise
+            told = Batched(orjson.loads(first), replayed=True)
+        return [Added(row["id"], Status(row["status"]), row["created_at"], told.replayed) for row in told.data]
+
+    async def _accept_all(
+        self, submissions: Sequence[Submission], key: ApiKey, idempotency_key: str | None, fingerprint: str
+    ) -> Batched:
         self._refuse_when_crowded()
         self._accepting += 1
         try:
@@ -177,10 +202,9 @@ class Service:
             rows = [
                 {"id": each.mail.id, "status": each.status, "created_at": each.mail.created_at} for each in additions
             ]
-            told = await self._store(additions, rows, key, idempotency_key, fingerprint)
+            return await self._store(additions, rows, key, idempotency_key, fingerprint)
         finally:
             self._accepting -= 1
-        return [Added(row["id"], Status(row["status"]), row["created_at"], told.replayed) for row in told.data]
 
     async def accept_batch(
         self,
@@ -195,6 +219,22 @@ class Service:
         An InvalidMail in a submission's place is what is wrong with it; `tell` makes JSON of what is told of one that
         is not accepted. Raises what `accept` does, InvalidMail when there is none that can be accepted.
         """
+        try:
+            return await self._accept_batch(submissions, tell, key, idempotency_key, fingerprint)
+        except TOO_MUCH:
+            first = await self._first_answer(key, idempotency_key, fingerprint)
+            if not isinstance(first, str):
+                raise
+            return Batched(orjson.loads(first), replayed=True)
+
+    async def _accept_batch(
+        self,
+        submissions: Sequence[Submission | InvalidMail],
+        tell: Callable[[MailsvcError], Any],
+        key: ApiKey,
+        idempotency_key: str | None,
+        fingerprint: str,
+    ) -> Batched:
         self._refuse_when_crowded()
         self._accepting += 1
         try:
@@ -240,6 +280,10 @@ class Service:
             for addition in additions:
                 self._accepted(addition.mail, addition.status)
         return Batched(orjson.loads(told), replayed=told != answer)
+
+    async def _first_answer(self, key: ApiKey, idempotency_key: str | None, fingerprint: str) -> Added | str | None:
+        """What a repeated request is told when nothing more is taken. Raises IdempotencyKeyReused."""
+        return await self._outbox.first_answer(key.id, idempotency_key, fingerprint) if idempotency_key else None
 
     def _refuse_when_crowded(self) -> None:
         if self.stopping.is_set():

@@ -295,6 +295,11 @@ class Outbox(Protocol):
         whose mails are those that are stored. IdempotencyKeyReused if that one was another.
         """
 
+    async def first_answer(self, owner: str, key: str, fingerprint: str) -> Added | str | None:
+        """What the first request with this key was told, by a look alone: of a mail, or of a batch; None if there was
+        none. Raises IdempotencyKeyReused if that one was another.
+        """
+
     async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
         """Up to `room` mails that are due, for `lease` seconds: from one of the `lanes` after the other, in each the
         oldest first. A claim that is lost is due again.

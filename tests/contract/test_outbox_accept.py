@@ -8,7 +8,7 @@ import pytest
 from mailsvc.address import Mailbox
 from mailsvc.errors import IdempotencyKeyReused
 from mailsvc.model import Recipient, Status
-from mailsvc.outbox.base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Page
+from mailsvc.outbox.base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Batch, Page
 from tests.contract.samples import (
     NOW,
     OpenStore,
@@ -127,6 +127,23 @@ async def test_a_key_with_another_body_is_refused_alone(open_store: OpenStore) -
 
         assert [type(result) for result in results] == [Added, IdempotencyKeyReused, Added]
         assert len(await outbox.list(Page())) == 3
+
+
+async def test_the_first_answer_is_found_by_a_look_alone(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        (mail_id,) = await start(outbox, addition(key="k", owner="one", fingerprint="f"))
+        answers = [
+            await outbox.first_answer("one", "k", "f"),
+            await outbox.first_answer("two", "k", "f"),
+            await outbox.first_answer("one", "other", "f"),
+        ]
+        with pytest.raises(IdempotencyKeyReused):
+            await outbox.first_answer("one", "k", "g")
+        batch = Batch([addition(), addition()], NOW, "[1, 2]", "one", "b", "f")
+        await outbox.add_batch(batch)
+
+        assert answers == [Added(mail_id, Status.QUEUED, NOW, replayed=True), None, None]
+        assert await outbox.first_answer("one", "b", "f") == "[1, 2]"
 
 
 async def test_two_owners_may_use_the_same_key(open_store: OpenStore) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -169,6 +170,38 @@ async def test_a_full_queue_takes_nothing_and_takes_again_when_it_has_drained(tm
     assert [answer[0] for answer in answers] == [202, 202, 202, 503, 503]
     assert {answer[2]["code"] for answer in answers[3:]} == {"queue_full"}
     assert ready[0] == 200
+
+
+async def test_a_repeated_request_gets_its_first_answer_although_the_queue_is_full_or_its_rate_is_used_up(
+    tmp_path: Path,
+) -> None:
+    keyed = {"Idempotency-Key": "one"}
+    async with FakeProvider() as sendgrid:
+        sendgrid.fault("hang")
+        settings = live(sendgrid, MAILSVC_MAX_QUEUED="2", MAILSVC_API_KEY="k" * 32)
+        async with Mailsvc(tmp_path, **settings) as service:
+            admin = {"Authorization": f"Bearer {'k' * 32}"}
+            limited = {"name": "slow", "scopes": ["send"], "rate": 1}
+            _, _, made = await service.call("POST", "/keys", json=limited, headers=admin)
+            slow = {"Authorization": f"Bearer {made['key']}"}
+
+            async def post(path: str, body: object, headers: dict[str, str]) -> tuple[int, Any, str | None]:
+                status, told, answer = await service.call("POST", path, json=body, headers=headers)
+                return status, answer, told.get("Idempotent-Replayed")
+
+            first = await post("/email", FORM, slow | keyed)
+            by_rate = [await post("/email", FORM, slow), await post("/email", FORM, slow | keyed)]
+            batch = await post("/email/batch", [FORM], admin | keyed)
+            full = [await post("/email", FORM, admin), await post("/email", FORM, slow | keyed)]
+            batches = [await post("/email/batch", [FORM], admin), await post("/email/batch", [FORM], admin | keyed)]
+            other = await post("/email", FORM | {"subject": "another"}, slow | keyed)
+
+    assert (first[0], batch[0]) == (202, 202)
+    assert (by_rate[0][0], by_rate[0][1]["code"]) == (429, "rate_limited")
+    assert by_rate[1] == full[1] == (202, first[1], "true")
+    assert (full[0][0], full[0][1]["code"], batches[0][0]) == (503, "queue_full", 503)
+    assert batches[1] == (202, batch[1], "true")
+    assert (other[0], other[1]["code"]) == (422, "idempotency_key_reused")
 
 
 async def test_many_large_bodies_at_a_time_are_refused_before_memory_is_short(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ class PostgresOutbox:
         self._bell.ring(Change.DUE)
         return answer
 
+    async def first_answer(self, owner: str, key: str, fingerprint: str) -> Added | str | None:
+        """See Outbox."""
+        return await accept.first_answer(self._server, owner, key, fingerprint)
+
     async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
         """See Outbox. Not synced: after a crash of the server the mails are due again, which is true."""
         return await deliver.claim(self._server, room, now, lease, lanes)

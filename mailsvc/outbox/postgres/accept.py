@@ -120,6 +120,17 @@ async def add_batch(server: Server, batch: Batch) -> str:
     return str(answer)
 
 
+async def first_answer(server: Server, owner: str, key: str, fingerprint: str) -> Added | str | None:
+    """What the first request with this key was told. Raises IdempotencyKeyReused."""
+    rows = await server.look(FIRST_ANSWERS, [owner], [key])
+    if not rows:
+        return None
+    _, _, known, mail_id, status, created_at, answer = rows[0]
+    if known != fingerprint:
+        raise IdempotencyKeyReused(KEY_REUSED)
+    return Added(str(mail_id), Status(status), created_at, replayed=True) if answer is None else str(answer)
+
+
 async def forget_keys(server: Server, before: float) -> bool:
     """Delete some of the keys that were first used before a time; True if there may be more."""
     return len(await server.run(lambda: server.fetch(FORGET_KEYS, before, TIDY_STEP))) == TIDY_STEP

@@ -83,6 +83,10 @@ class SqliteOutbox:
         self._admit(batch.additions)
         return _only(await self._engine.write(accept.add_batch, [batch]))
 
+    async def first_answer(self, owner: str, key: str, fingerprint: str) -> Added | str | None:
+        """See Outbox."""
+        return await self._engine.run(lambda connection: accept.first_answer(connection, owner, key, fingerprint))
+
     async def claim(self, room: int, now: float, lease: float, lanes: Sequence[Priority] = LANES) -> list[Mail]:
         """See Outbox. Not synced: after a loss of power the mails are due again, which is true."""
         return _only(await self._engine.write(deliver.claim, [deliver.Claim(room, now, lease, lanes)], durable=False))

@@ -72,6 +72,17 @@ def _add_batch(transaction: Transaction, batch: Batch) -> str | Exception:
     return batch.answer
 
 
+def first_answer(connection: sqlite3.Connection, owner: str, key: str, fingerprint: str) -> Added | str | None:
+    """What the first request with this key was told. Raises IdempotencyKeyReused."""
+    first = connection.execute(FIRST_ANSWER, (owner, key)).fetchone()
+    if first is None:
+        return None
+    known, mail_id, status, created_at, answer = first
+    if known != fingerprint:
+        raise IdempotencyKeyReused(KEY_REUSED)
+    return Added(mail_id, Status(status), created_at, replayed=True) if answer is None else str(answer)
+
+
 def forget_keys(transaction: Transaction, times: Sequence[float]) -> Sequence[bool | Exception]:
     """Delete some of the keys that are older than they are kept at each of the times; True if there may be more."""
     connection = transaction.connection
@@ -82,13 +93,11 @@ def forget_keys(transaction: Transaction, times: Sequence[float]) -> Sequence[bo
 def _known(connection: sqlite3.Connection, addition: Addition) -> Added | Exception | None:
     if addition.idempotency_key is None:
         return None
-    first = connection.execute(FIRST_ANSWER, (addition.owner, addition.idempotency_key)).fetchone()
-    if first is None:
-        return None
-    fingerprint, mail_id, status, created_at, answer = first
-    if fingerprint != addition.fingerprint or answer is not None:
-        return IdempotencyKeyReused(KEY_REUSED)
-    return Added(mail_id, Status(status), created_at, replayed=True)
+    try:
+        first = first_answer(connection, addition.owner, addition.idempotency_key, addition.fingerprint)
+    except IdempotencyKeyReused as error:
+        return error
+    return IdempotencyKeyReused(KEY_REUSED) if isinstance(first, str) else first
 
 
 def _fresh(addition: Addition) -> Added:
