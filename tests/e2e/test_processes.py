@@ -59,7 +59,9 @@ async def test_three_processes_try_a_dead_provider_no_more_often_than_one(
 async def test_the_feed_of_one_process_tells_what_happens_in_another(tmp_path: Path, postgres: PostgresServer) -> None:
     url = postgres.create()
     async with FakeProvider() as sendgrid:
-        settings = live(sendgrid, DATABASE_URL=url)
+        # One cannot send them all before the other has taken its part.
+        sendgrid.fault("delay", seconds=0.2)
+        settings = live(sendgrid, DATABASE_URL=url, MAILSVC_CONCURRENCY="2")
         async with Mailsvc(tmp_path, **settings) as here, Mailsvc(tmp_path, **settings) as there:
             async with there.http.get(there.url + "/events") as stream:
                 await stream.content.readuntil(b"\n\n")
