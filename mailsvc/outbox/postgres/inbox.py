@@ -39,6 +39,10 @@ UNION ALL
 SELECT provider, event, $1 AND report.received_at = $2 FROM given JOIN report USING (provider, event)
 """
 
+STORED = """
+SELECT provider, event FROM report WHERE (provider, event) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+
 DUE = """
 SELECT number, tries, mail, type, at, provider, event, mail_id, message_id, recipient, permanent, detail FROM report
 WHERE due_at <= $1 ORDER BY due_at, number LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -133,6 +137,11 @@ async def _keep(server: Server, now: float, reports: Sequence[Report]) -> list[b
     found: dict[tuple[str, str], bool] = {}
     for provider, event, new in rows:
         found[provider, event] = found.get((provider, event), False) or new
+    missing = [each for each in reports if (each.provider, each.event) not in found]
+    if missing:
+        # Another process stored them at this very moment: only a statement that begins later sees that.
+        keys = columns([(each.provider, each.event) for each in missing], 2)
+        found |= dict.fromkeys(await server.look(STORED, *keys), False)
     used = Conflict("this token was used for another report", "token_used")
     return [found.get((each.provider, each.event), used) for each in reports]
 
