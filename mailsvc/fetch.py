@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from types import SimpleNamespace
@@ -127,6 +128,8 @@ class Fetcher:
         tls = ssl.create_default_context(cafile=self._cafile) if url.scheme == "https" else None
         _, writer = await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls)
         writer.close()
+        with suppress(OSError):  # reached is reached, however it ends
+            await writer.wait_closed()
 
     async def _greet(self, request: SmtpRequest) -> None:
         client = self._smtp(request)
@@ -135,8 +138,11 @@ class Fetcher:
             await client.ehlo()
             if request.security == "starttls":
                 await client.starttls()
+            with suppress(aiosmtplib.SMTPException, OSError):  # the same
+                await client.quit()
         finally:
             client.close()
+            await asyncio.sleep(0)  # the turn of the loop in which it is closed
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 import structlog
 from tornado.netutil import bind_sockets
 
+from .assembly import running
 from .callback_drain import AT_A_TIME
 from .config import Config
 from .errors import ConfigError, OwnedByAnother
-from .service import Service, running
+from .service import Service
 from .web import make_server
 from .web.server import FAREWELLS
 

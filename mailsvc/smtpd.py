@@ -96,7 +96,7 @@ class Door:
         digest = hashlib.sha256(repr(letter.mails).encode("utf-8", "surrogatepass")).hexdigest()
         submissions = [parse(mail) for mail in letter.mails]
         name = letter.idempotency_key
-        added = await self.service.accept_all(submissions, key, name, digest if name else "")
+        added = await self.service.acceptance.accept_all(submissions, key, name, digest if name else "")
         return _answer("250 2.0.0", "queued as " + " ".join(each.id for each in added))
 
 

@@ -42,7 +42,7 @@ class BatchOfMails(Handler):
         key = idempotency_key(self)
         digest = fingerprint(given) if key else ""
         submissions = [_submission(each) for each in given]
-        done = await self.service.accept_batch(submissions, _tell, self.key, key, digest)
+        done = await self.service.acceptance.accept_batch(submissions, _tell, self.key, key, digest)
         if done.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.send_json({"data": done.data}, 202)

@@ -27,7 +27,7 @@ class Cancel(Handler):
         given(self, {})
         mail_id = known_id(mail_id)
         try:
-            record = await self.service.cancel(mail_id, self.key.sees)
+            record = await self.service.mails.cancel(mail_id, self.key.sees)
         except Conflict:
             if not self.wants_html:
                 raise

@@ -58,9 +58,9 @@ class Mails(Handler):
         key = idempotency_key(self)
         submission = parse(found)
         if submission.dry_run:
-            self.send_json(planned(await self.service.dry_run(submission, self.key)))
+            self.send_json(planned(await self.service.acceptance.dry_run(submission, self.key)))
             return
-        added = await self.service.accept(submission, self.key, key, fingerprint(found) if key else "")
+        added = await self.service.acceptance.accept(submission, self.key, key, fingerprint(found) if key else "")
         if added.replayed:
             self.set_header("Idempotent-Replayed", "true")
         self.set_header("Location", f"/email/{added.id}")
@@ -71,7 +71,7 @@ class Mails(Handler):
         self.admit()
         asked = query(self, "status", "to", "tag", "provider", "since", "until", "limit", "after", named="metadata")
         most = _limit(asked.get("limit", str(LIMIT)))
-        found = await self.service.list(
+        found = await self.service.mails.list(
             Page(
                 owner=self.key.sees,
                 status=_status(asked.get("status")),
@@ -122,14 +122,16 @@ class OneMail(Handler):
         mail_id = known_id(mail_id)
         owner = self.key.sees
         waits = "wait" in asked
-        found = await (self.service.settled(mail_id, timeout, owner) if waits else self.service.get(mail_id, owner))
+        found = await (
+            self.service.mails.settled(mail_id, timeout, owner) if waits else self.service.mails.get(mail_id, owner)
+        )
         self.send_json(view(found))
 
     async def patch(self, mail_id: str) -> None:
         """Send it at another time: `send_at`. 409 `not_scheduled` when it is due already, or not waiting any more."""
         self.admit()
         send_at = given(self, {"send_at": moment}, ("send_at",))["send_at"]
-        self.send_json(view(await self.service.reschedule(known_id(mail_id), send_at, self.key.sees)))
+        self.send_json(view(await self.service.mails.reschedule(known_id(mail_id), send_at, self.key.sees)))
 
 
 def idempotency_key(handler: Handler) -> str | None:

@@ -30,7 +30,7 @@ class Erase(Handler):
         given = fields(headers.get("Content-Type"), headers.get("Content-Encoding"), self.body)
         for name in given.keys() - {"address"}:
             raise invalid(str(name)[:100], "unknown_field", "is not a field here; there is `address`")
-        done = await self.service.erase(_address(given.get("address")))
+        done = await self.service.mails.erase(_address(given.get("address")))
         self.send_json({"erased": done.erased, "waiting": done.waiting})
 
 

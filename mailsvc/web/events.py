@@ -42,7 +42,7 @@ class Events(Handler):
         if mail_id is not None:
             if not re.fullmatch(r"[0-9a-f-]{36}", mail_id):
                 raise invalid("mail", "invalid", "must be the id of a mail")
-            await self.service.get(mail_id, self.key.sees)
+            await self.service.mails.get(mail_id, self.key.sees)
         if Events.listening >= LISTENERS:
             words = f"{LISTENERS} listen already, which is the limit here."
             raise Problem(503, "too_many_listeners", words, headers={"Retry-After": "10"})

@@ -39,12 +39,12 @@ class MailHtml(Frame):
     async def get(self, mail_id: str) -> None:
         """The HTML part of a mail, as a provider got it."""
         self.admit()
-        record = await self.service.get(mail_id)
+        record = await self.service.mails.get(mail_id)
         if record.erased_at or record.sensitive:
             erased = "The bodies of this mail have been erased."
             self.show_words(erased if record.erased_at else "This mail is sensitive: it is not shown.")
             return
-        message = await rendering(await self.service.mail(mail_id))
+        message = await rendering(await self.service.mails.mail(mail_id))
         self.show_html(message.html) if message.html else self.show_words("This mail has no HTML part.")
 
 

@@ -77,7 +77,7 @@ class MailPage(Page):
     async def get(self, mail_id: str) -> None:
         """One mail: its way, its recipients, its bodies."""
         self.admit()
-        record = await self.service.get(mail_id)
+        record = await self.service.mails.get(mail_id)
         await show(self, "mail.html", **told(self.service, record), **await message(self, record))
 
     head = get
@@ -91,7 +91,7 @@ class Inbox(Page):
         self.admit()
         found = await kept(self.service)
         chosen = self.get_query_argument("mail", found[0].id if found else "")
-        opened = await message(self, await self.service.get(chosen)) if chosen else {"message": None}
+        opened = await message(self, await self.service.mails.get(chosen)) if chosen else {"message": None}
         await show(self, "inbox.html", mails=found, chosen=chosen, **opened)
 
     head = get
@@ -106,7 +106,7 @@ async def submit(handler: Handler) -> None:
         # With the content, so that a form that was changed and sent again makes another mail.
         digest = fingerprint({**values, "": once})
         once_key = f"form-{digest}" if once else None
-        added = await handler.service.accept(parse(values), handler.key, once_key, digest)
+        added = await handler.service.acceptance.accept(parse(values), handler.key, once_key, digest)
     except (MailsvcError, Problem) as error:
         await _back(handler, values, error)
     else:
@@ -149,8 +149,8 @@ async def show_home(handler: Handler, filled: Form, status: int = 200) -> None:
 async def _mails(service: Service, wanted: Filter) -> tuple[dict[str, Any], Record | None]:
     """The list of mails, and the newest mail of all; nothing while the store cannot be read."""
     try:
-        newest = await service.list(Wanted(limit=1))
-        latest = await service.get(newest[0].id) if newest else None
+        newest = await service.mails.list(Wanted(limit=1))
+        latest = await service.mails.get(newest[0].id) if newest else None
         return await listed(service, wanted), latest
     except Unavailable:
         return {"mails": [], "older": None, "filter": wanted, "counts": {}}, None
@@ -159,7 +159,7 @@ async def _mails(service: Service, wanted: Filter) -> tuple[dict[str, Any], Reco
 async def listed(service: Service, wanted: Filter) -> dict[str, Any]:
     """What a list of mails shows."""
     page = Wanted(status=wanted.status, to=wanted.to or None, after=wanted.after or None, limit=ROWS + 1)
-    found = await service.list(page)
+    found = await service.mails.list(page)
     older = wanted.query(after=found[ROWS - 1].id) if len(found) > ROWS else None
     counts = await service.counts()
     return {"mails": found[:ROWS], "older": older, "filter": wanted, "counts": counts}
@@ -178,16 +178,16 @@ def told(service: Service, record: Record | None) -> dict[str, Any]:
 async def kept(service: Service) -> Sequence[Record]:
     """The newest mails that a provider kept that sends nothing."""
     if service.rehearsal:
-        found = await service.list(Wanted(status=Status.SENT, limit=5 * ROWS))
+        found = await service.mails.list(Wanted(status=Status.SENT, limit=5 * ROWS))
         return [record for record in found if record.provider in service.config.providers]
-    return await service.list(Wanted(provider="capture", limit=5 * ROWS))
+    return await service.mails.list(Wanted(provider="capture", limit=5 * ROWS))
 
 
 async def message(handler: Handler, record: Record) -> dict[str, Any]:
     """What a mail's message shows, in the view that is asked for; nothing of one that was erased."""
     if record.erased_at or record.sensitive:
         return {"message": None}
-    mail = await handler.service.mail(record.id)
+    mail = await handler.service.mails.mail(record.id)
     rendered = await rendering(mail)
     offered = [name for name in VIEWS if _offers(name, mail, rendered)]
     view = handler.get_query_argument("view", offered[0])

@@ -14,7 +14,7 @@ class TimelinePart(Page):
     async def get(self, mail_id: str) -> None:
         """The way of one mail."""
         self.admit()
-        show_part(self, "parts/timeline.html", **told(self.service, await self.service.get(mail_id)))
+        show_part(self, "parts/timeline.html", **told(self.service, await self.service.mails.get(mail_id)))
 
 
 class MailsPart(Page):

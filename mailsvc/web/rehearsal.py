@@ -93,7 +93,7 @@ class Play(_Knobs):
         """`rate` mails a second for two minutes. One that runs ends."""
         self.admit()
         rate = _number(self.given("rate"), "rate", max(RATES)) or RATES[0]
-        await self.rehearsal.play(self.service.accept, rate, min(MAX_MAILS, rate * MINUTES))
+        await self.rehearsal.play(self.service.acceptance.accept, rate, min(MAX_MAILS, rate * MINUTES))
         self.answer()
 
 

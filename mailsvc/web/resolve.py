@@ -38,7 +38,7 @@ class Resolve(Handler):
         decision = _decision(given)
         mail_id = known_id(mail_id)
         try:
-            record = await self.service.resolve(mail_id, decision, self.key.sees)
+            record = await self.service.mails.resolve(mail_id, decision, self.key.sees)
         except Conflict:
             if not self.wants_html:
                 raise

@@ -34,7 +34,7 @@ class Retry(Handler):
         given(self, {})
         mail_id = known_id(mail_id)
         try:
-            record = await self.service.retry(mail_id, self.key.sees)
+            record = await self.service.mails.retry(mail_id, self.key.sees)
         except Conflict:
             if not self.wants_html:
                 raise
@@ -65,7 +65,7 @@ class RetryMany(Handler):
         self.admit()
         readers = {"status": _status, "provider": _text, "to": _text, "since": moment, "until": moment, "limit": _limit}
         asked = given(self, {**readers, "after": _after}, ("status",))
-        done = await self.service.retry_many(Page(owner=self.key.sees, **{"limit": STEP, **asked}))
+        done = await self.service.mails.retry_many(Page(owner=self.key.sees, **{"limit": STEP, **asked}))
         self.send_json({"retried": done.retried, "skipped": done.skipped, "after": done.after})
 
 

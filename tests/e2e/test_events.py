@@ -13,9 +13,10 @@ import orjson
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from mailsvc.assembly import running
 from mailsvc.config import Config
 from mailsvc.feed import MAX_BEHIND
-from mailsvc.service import Service, running
+from mailsvc.service import Service
 from mailsvc.web.events import LISTENERS, Events
 from mailsvc.web.intake import App
 from mailsvc.web.session import Sessions

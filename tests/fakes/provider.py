@@ -68,6 +68,8 @@ class FakeProvider:
         for connection in list(self.connections):
             connection.abort()
         await self._server.wait_closed()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the turns of the loop in which connections end that never shook hands
         self.book.close()
 
     @property

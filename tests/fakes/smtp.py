@@ -77,6 +77,8 @@ class MailSink:
         self._server.close()
         await asyncio.gather(*[connection.end() for connection in list(self._connections)])
         await self._server.wait_closed()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the turns of the loop in which connections are closed that were aborted
 
     def _connect(self) -> _Connection:
         return _Connection(
@@ -146,7 +148,7 @@ class _Connection(SMTP):
 
     async def end(self) -> None:
         for transport in (self.transport, self._original_transport):
-            if transport is not None:
+            if transport is not None and not transport.is_closing():
                 transport.abort()
         self._handler_coroutine.cancel()
         await asyncio.wait([self._handler_coroutine])

@@ -117,7 +117,7 @@ class Compat(Handler):
         """Have them all stored in one go. `document` is what a repeated request has to be equal to."""
         key = idempotency_key(self)
         digest = fingerprint({"body": document}) if key else ""
-        added = await self.service.accept_all(submissions, self.key, key, digest)
+        added = await self.service.acceptance.accept_all(submissions, self.key, key, digest)
         if all(each.replayed for each in added):
             self.set_header("Idempotent-Replayed", "true")
         return added

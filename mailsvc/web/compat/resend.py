@@ -93,7 +93,7 @@ class ResendCancel(_Resend):
     async def post(self, mail_id: str) -> None:
         """Do not send a mail that waits."""
         self.admit()
-        record = await self.service.cancel(known_id(mail_id), self.key.sees)
+        record = await self.service.mails.cancel(known_id(mail_id), self.key.sees)
         self.send_json({"object": "email", "id": record.id})
 
 
@@ -115,14 +115,14 @@ class ResendMail(_Resend):
                 given.fault("scheduled_at", "invalid_time", str(error))
         if given.faults:
             raise InvalidMail(given.faults)
-        record = await self.service.reschedule(known_id(mail_id), at, self.key.sees)
+        record = await self.service.mails.reschedule(known_id(mail_id), at, self.key.sees)
         self.send_json({"object": "email", "id": record.id})
 
     async def get(self, mail_id: str) -> None:
         """What became of a mail."""
         self.admit()
-        record = await self.service.get(known_id(mail_id), self.key.sees)
-        self.send_json(_view(record, await self.service.mail(record.id)))
+        record = await self.service.mails.get(known_id(mail_id), self.key.sees)
+        self.send_json(_view(record, await self.service.mails.mail(record.id)))
 
 
 def _submission(given: Fields) -> Submission | None:
