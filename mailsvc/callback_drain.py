@@ -20,7 +20,7 @@ from .batcher import Batcher
 from .callback import LADDER, Callback, Ending, Notice, State, Try, body, headers
 from .callbacks import Callbacks
 from .errors import NotSent, SendError, StorageUnavailable
-from .providers.base import Answer, HttpRequest, Response, retry_after
+from .wire import Answer, HttpRequest, Response, retry_after
 
 HEARTBEAT = 0.5  # seconds between looks at the outbox when no bell rings; on the monotonic clock
 TIMEOUT = 15.0  # seconds a callback has to answer

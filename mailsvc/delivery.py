@@ -27,10 +27,11 @@ from .model import Event, Mail, Message, Outcome, Payload, Resolution, Status
 from .news import News
 from .outbox.base import TOO_LATE, TOO_LATE_IN_DOUBT, Beginning, Settlement
 from .outcome import Standing, by_its_key, standing, verdict
-from .providers.base import MAX_MESSAGE_ID, Answer, Can, HttpRequest, Provider, Request, Result, one_line
+from .providers.base import MAX_MESSAGE_ID, Can, Provider, Result
 from .render import LARGE, render
 from .selector import Selector
 from .tally import Tally
+from .wire import Answer, HttpRequest, Request, one_line
 
 log = structlog.get_logger("mailsvc.delivery")
 LARGE_FILES = 1024 * 1024  # bytes

@@ -25,8 +25,8 @@ from aiohttp.abc import AbstractResolver
 from . import __version__
 from .errors import NotSent, SendError, Unanswered
 from .guard import Guard
-from .providers.base import Answer, HttpRequest, Kept, Request, Response, SmtpReply, SmtpRequest
 from .resolver import GuardedResolver, Inside
+from .wire import Answer, HttpRequest, Kept, Request, Response, SmtpReply, SmtpRequest
 
 MAX_ANSWER = 64 * 1024  # bytes of an answer that are read; then the connection is dropped
 CONNECT_TIMEOUT = 10.0  # seconds for a new connection, TLS included: who takes longer is not there

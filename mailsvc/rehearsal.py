@@ -17,8 +17,9 @@ import structlog
 from .config import Config
 from .errors import ConfigError, InvalidMail, Unanswered, Unavailable
 from .model import Message, Outcome
-from .providers.base import Answer, HttpProvider, HttpRequest, Provider, Request, Response, Result, Settings
+from .providers.base import HttpProvider, Provider, Result, Settings
 from .submission import Submission, parse
+from .wire import Answer, HttpRequest, Request, Response
 
 TIMEOUT, UNCERTAIN_AFTER = 5.0, 10.0  # seconds; a rehearsal does not make people wait as long as real life may
 WINDOW = 10.0  # seconds over which a rate limit counts

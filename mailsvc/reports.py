@@ -15,9 +15,10 @@ from .feed import Feed
 from .hook import DocumentNeeded, Heard, Hook
 from .limits import Limits
 from .outbox.base import Fate, Folded, Outbox
-from .providers.base import Answer, Can, HttpRequest, Provider, Request, Response
+from .providers.base import Can, Provider
 from .reputation import Reputation
 from .tally import Tally
+from .wire import Answer, HttpRequest, Request, Response
 
 ROOM = 200  # reports in one transaction, so that no mail waits long for the store
 HEARTBEAT = 1.0  # seconds between looks for reports that wait for their mail, or that another process took in

@@ -15,8 +15,9 @@ from .errors import MailsvcError, NotSent, Unanswered
 from .fetch import Fetcher
 from .model import Message, Outcome
 from .providers import all_providers
-from .providers.base import HttpRequest, Provider, Request, Result, SmtpRequest
+from .providers.base import Provider, Result
 from .render import render
+from .wire import HttpRequest, Request, SmtpRequest
 
 # What to do, for a person who has just set a provider up. `{keys}` are its variables, `{url}` that of its URL.
 _ADVICE = {

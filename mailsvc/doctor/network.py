@@ -16,7 +16,8 @@ from ..errors import NotSent
 from ..fetch import Fetcher
 from ..model import Message, new_id
 from ..providers import all_providers
-from ..providers.base import HttpRequest, Provider, Request, SmtpRequest
+from ..providers.base import Provider
+from ..wire import HttpRequest, Request, SmtpRequest
 from .base import Finding, fail, ok, warn
 
 TIMEOUT = 5.0  # seconds for a connection

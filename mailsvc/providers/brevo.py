@@ -21,7 +21,8 @@ from ..address import Mailbox, encoded_words
 from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
 from ..label import metadata
 from ..model import Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _REFUSED = (
     "invalid_parameter",

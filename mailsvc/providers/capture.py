@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..ability import Ability
 from ..model import Message, Outcome
-from .base import Answer, Keep, Provider, Request, Result
+from ..wire import Answer, Keep, Request
+from .base import Provider, Result
 
 
 class Capture(Provider):

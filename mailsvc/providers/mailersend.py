@@ -18,7 +18,8 @@ from ..ability import Ability
 from ..address import Mailbox
 from ..hook import Heard, Hook, at_iso, check_signature, hmac_sha256, our_id, part, word, words
 from ..model import Attachment, Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _MAX_TAGS = 5
 _STATUSES = {401: Outcome.UNAUTHORIZED, **dict.fromkeys((404, 405, 421), Outcome.DOWN), 429: Outcome.RATE_LIMITED}

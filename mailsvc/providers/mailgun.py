@@ -18,18 +18,8 @@ from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_fresh, check_signature, hmac_sha256, our_id, part, word, words
 from ..label import OWN_ID, ascii_tags, metadata
 from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
-from .base import (
-    RATE_PAUSE,
-    Can,
-    HttpProvider,
-    HttpRequest,
-    Response,
-    Result,
-    Settings,
-    describe,
-    from_json,
-    retry_after,
-)
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import RATE_PAUSE, Can, HttpProvider, Result, Settings
 
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*")
 _ABOUT_RECIPIENT = re.compile(r"\bto'? parameter is not", re.IGNORECASE)

@@ -21,7 +21,8 @@ from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_signature, objects, our_id, part, read_json, word, words
 from ..label import OWN_ID, metadata
 from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Request, Response, Result, describe, from_json, retry_after
+from ..wire import HttpRequest, Request, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 

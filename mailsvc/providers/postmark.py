@@ -19,7 +19,8 @@ from ..address import Mailbox
 from ..hook import Heard, Hook, at_iso, check_secret, objects, our_id, part, secret_fault, word, words
 from ..label import OWN_ID, metadata
 from ..model import Attachment, Mail, Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _OUTCOMES = {
     10: Outcome.UNAUTHORIZED,

@@ -23,7 +23,8 @@ from ..errors import HookRefused
 from ..hook import Heard, Hook, at_iso, check_fresh, hmac_sha256, our_id, part, word, words
 from ..label import plain_pairs
 from ..model import Attachment, Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _OUTCOMES = {
     **dict.fromkeys(("missing_api_key", "restricted_api_key", "invalid_api_key"), Outcome.UNAUTHORIZED),

@@ -19,18 +19,8 @@ from ..errors import HookRefused
 from ..hook import Heard, Hook, at_unix, check_fresh, objects, our_id, word, words
 from ..label import metadata
 from ..model import Attachment, Message, Outcome, Report, ReportType
-from .base import (
-    Can,
-    HttpProvider,
-    HttpRequest,
-    Request,
-    Response,
-    Result,
-    Settings,
-    describe,
-    from_json,
-    retry_after,
-)
+from ..wire import HttpRequest, Request, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _MAX_ARGUMENTS = 10_000  # bytes of custom_args; metadata beyond them is left out
 _UNVERIFIED = re.compile(r"sender identity|from address", re.IGNORECASE)

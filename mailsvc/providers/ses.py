@@ -23,7 +23,8 @@ from ..label import plain_pairs
 from ..mime import build
 from ..model import Attachment, Message, Outcome, Report, ReportType
 from ..sigv4 import Signer
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _OUTCOMES = {
     "BadRequestException": Outcome.REFUSED,

@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ..ability import Ability
 from ..mime import build
 from ..model import Message, Outcome
-from .base import RATE_PAUSE, Answer, Provider, Request, Result, Settings, SmtpReply, SmtpRequest, one_line
+from ..wire import Answer, Request, SmtpReply, SmtpRequest, one_line
+from .base import RATE_PAUSE, Provider, Result, Settings
 
 _PORTS = {"smtp": 587, "smtps": 465}
 _SHAPE = "must look like smtp://user:password@host:port, with / ? # @ in user and password as %2F %3F %23 %40"

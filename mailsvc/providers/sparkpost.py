@@ -16,7 +16,8 @@ from ..address import Mailbox
 from ..hook import Heard, Hook, at_unix, check_secret, objects, our_id, part, secret_fault, word, words
 from ..label import metadata
 from ..model import Attachment, Message, Outcome, Report, ReportType
-from .base import Can, HttpProvider, HttpRequest, Response, Result, Settings, describe, from_json, retry_after
+from ..wire import HttpRequest, Response, describe, from_json, retry_after
+from .base import Can, HttpProvider, Result, Settings
 
 _PAUSE = 5.0  # seconds; no header is documented, and 1 to 5 s are recommended
 _MAX_METADATA = 10 * 1024  # bytes; what is beyond them is left out

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mailsvc.fetch import Fetcher
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.fakes import Certificate
 from tests.fakes.raw import read_request, serving
 

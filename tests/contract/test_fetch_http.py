@@ -8,7 +8,7 @@ import pytest
 
 from mailsvc.errors import Unanswered
 from mailsvc.fetch import LARGE, MAX_ANSWER, Fetcher
-from mailsvc.providers.base import Keep, Kept
+from mailsvc.wire import Keep, Kept
 from tests.contract.posting import BODY, answering, fetcher, post, send
 from tests.fakes import Certificate, FakeProvider
 from tests.fakes.raw import read_request, serving

@@ -6,7 +6,7 @@ import pytest
 
 from mailsvc.errors import NotSent
 from mailsvc.fetch import Fetcher
-from mailsvc.providers.base import Keep, Request, SmtpRequest
+from mailsvc.wire import Keep, Request, SmtpRequest
 from tests.contract.posting import post
 from tests.fakes import Certificate, FakeProvider
 from tests.fakes.raw import serving

@@ -9,7 +9,7 @@ import pytest
 
 from mailsvc.errors import NotSent, SendError, Unanswered
 from mailsvc.fetch import Fetcher
-from mailsvc.providers.base import SmtpReply, SmtpRequest
+from mailsvc.wire import SmtpReply, SmtpRequest
 from tests.fakes import Certificate
 from tests.fakes.raw import serving
 from tests.fakes.smtp import MailSink

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from mailsvc.address import control_character
 from mailsvc.model import Outcome
-from mailsvc.providers.base import (
-    MAX_DETAIL,
-    MAX_MESSAGE_ID,
-    HttpProvider,
-    Provider,
-    Response,
-    Result,
-    SmtpReply,
-)
+from mailsvc.providers.base import MAX_DETAIL, MAX_MESSAGE_ID, HttpProvider, Provider, Result
+from mailsvc.wire import Response, SmtpReply
 from tests.providers.cases import (
     AT,
     MESSAGE,

@@ -15,14 +15,8 @@ from mailsvc.address import Mailbox
 from mailsvc.fetch import Fetcher
 from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import (
-    Can,
-    HttpRequest,
-    Keep,
-    Request,
-    Settings,
-    SmtpRequest,
-)
+from mailsvc.providers.base import Can, Settings
+from mailsvc.wire import HttpRequest, Keep, Request, SmtpRequest
 from tests.fakes import FakeProvider
 from tests.fakes.endpoints import ENDPOINTS
 from tests.fakes.smtp import MailSink

@@ -15,7 +15,8 @@ from moto.server import ThreadedMotoServer
 from mailsvc.address import Mailbox
 from mailsvc.fetch import Fetcher
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Result
+from mailsvc.providers.base import Result
+from mailsvc.wire import HttpRequest
 from tests.providers.cases import provider
 from tests.providers.whole import WHOLE
 

@@ -15,7 +15,8 @@ import pytest
 
 from mailsvc.fetch import Fetcher
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import Result, SmtpRequest
+from mailsvc.providers.base import Result
+from mailsvc.wire import SmtpRequest
 from tests.providers.cases import provider
 from tests.providers.whole import PIXEL, TABLE, WHOLE
 

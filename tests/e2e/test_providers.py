@@ -10,7 +10,7 @@ import pytest
 from mailsvc.mime import build
 from mailsvc.model import Message
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpRequest
+from mailsvc.wire import HttpRequest
 from tests.e2e.process import Mailsvc
 from tests.fakes import FakeProvider
 from tests.fakes.endpoints import ENDPOINTS

@@ -11,7 +11,8 @@ import pytest
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import Answer, HttpProvider, Provider, Response, Settings
+from mailsvc.providers.base import HttpProvider, Provider, Settings
+from mailsvc.wire import Answer, Response
 
 AT = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 MESSAGE = Message(

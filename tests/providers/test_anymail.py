@@ -24,7 +24,7 @@ from anymail.utils import UNSET
 from django.conf import settings
 
 from mailsvc.model import Message
-from mailsvc.providers.base import HttpRequest
+from mailsvc.wire import HttpRequest
 from tests.providers.cases import provider
 from tests.providers.whole import WHOLE, sayable
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mailsvc.providers.base import Response, describe, from_json, one_line, retry_after, seconds_until
+from mailsvc.wire import Response, describe, from_json, one_line, retry_after, seconds_until
 from tests.providers.cases import AT
 
 

@@ -17,7 +17,7 @@ from botocore.validate import ParamValidator
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Attachment, Message
-from mailsvc.providers.base import HttpRequest
+from mailsvc.wire import HttpRequest
 from tests.providers.cases import AT, MESSAGE, provider
 from tests.providers.whole import WHOLE
 

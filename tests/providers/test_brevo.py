@@ -10,7 +10,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, ENCODED_WORD, MESSAGE, Case, check, provider
 
 ID = "<202601020304.1@smtp-relay.mailin.fr>"

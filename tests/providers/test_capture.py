@@ -1,7 +1,7 @@
 """Capture: keeps everything."""
 
 from mailsvc.model import Outcome
-from mailsvc.providers.base import Keep, Kept
+from mailsvc.wire import Keep, Kept
 from tests.providers.cases import MESSAGE, Case, check, provider
 
 CASES = [Case("kept", Kept(), Outcome.ACCEPTED, provider_message_id=MESSAGE.id, words="kept, not sent")]

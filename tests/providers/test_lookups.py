@@ -7,7 +7,8 @@ import pytest
 
 from mailsvc.model import new_id
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import Can, HttpRequest, Response, Sighting
+from mailsvc.providers.base import Can, Sighting
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, NAMES, provider
 from tests.providers.whole import mail
 

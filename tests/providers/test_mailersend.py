@@ -9,7 +9,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
 
 ID = "688a0d1fe05d4bd3d9b46ef4"

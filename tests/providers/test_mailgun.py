@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome, new_id
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpRequest, Response, Settings
+from mailsvc.providers.base import Settings
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
 from tests.providers.whole import WHOLE
 

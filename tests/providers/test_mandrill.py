@@ -9,7 +9,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
 
 ANN, BOB = "ann@example.org", "bob@example.net"  # Mandrill gives addresses back in its own spelling

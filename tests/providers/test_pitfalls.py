@@ -12,7 +12,7 @@ from mailsvc.address import Mailbox
 from mailsvc.errors import InvalidMail
 from mailsvc.model import Attachment, Message, OnUncertain
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpRequest, SmtpRequest
+from mailsvc.wire import HttpRequest, SmtpRequest
 from tests.providers.cases import every_sending, provider
 from tests.providers.test_sparkpost import as_it_is_read
 from tests.providers.whole import WHOLE, mail, sayable

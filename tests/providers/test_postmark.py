@@ -9,7 +9,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
 
 ID = "0a129aee-e1cd-480d-b08d-4f48548ff48d"

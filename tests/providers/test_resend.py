@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mailsvc.model import Message, Outcome
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, MESSAGE, Case, check, provider
 from tests.providers.whole import WHOLE
 

@@ -11,7 +11,8 @@ import pytest
 from mailsvc.address import Mailbox
 from mailsvc.model import Message, Outcome
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpRequest, Response, Settings
+from mailsvc.providers.base import Settings
+from mailsvc.wire import HttpRequest, Response
 from tests.providers.cases import AT, ENCODED_WORD, MESSAGE, Case, check, provider
 
 ID = "0102018b1234-5678-000000"

@@ -4,7 +4,8 @@ import pytest
 
 from mailsvc.model import Outcome
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import Settings, SmtpReply, SmtpRequest
+from mailsvc.providers.base import Settings
+from mailsvc.wire import SmtpReply, SmtpRequest
 from tests.providers.cases import MESSAGE, Case, check, provider
 
 Smtp = all_providers()["smtp"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mailsvc.address import Mailbox, control_character
 from mailsvc.model import Message
-from mailsvc.providers.base import SmtpRequest
+from mailsvc.wire import SmtpRequest
 from tests.providers.cases import ENCODED_WORD, MESSAGE, provider
 
 

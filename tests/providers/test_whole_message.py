@@ -13,7 +13,7 @@ from mailsvc.address import Mailbox
 from mailsvc.mime import build
 from mailsvc.model import Attachment, Message
 from mailsvc.providers import all_providers
-from mailsvc.providers.base import HttpRequest, SmtpRequest
+from mailsvc.wire import HttpRequest, SmtpRequest
 from tests.providers.cases import every_sending, provider
 from tests.providers.whole import PIXEL, TABLE, WHOLE, mail, sayable
 

@@ -18,7 +18,7 @@ from mailsvc.errors import Conflict, InvalidMail, NotFound, NotSent, StorageUnav
 from mailsvc.guard import Guard
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Outbox
-from mailsvc.providers.base import Answer, HttpRequest, Response
+from mailsvc.wire import Answer, HttpRequest, Response
 from tests.contract.samples import NOW, addition, settlement, start
 
 URL = "https://app.example/hooks"

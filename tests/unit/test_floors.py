@@ -30,6 +30,8 @@ FLOORS = [
         "render",
         "batcher",
         "submission",
+        "field",
+        "wire",
         "letter",
         "attachment",
         "ability",

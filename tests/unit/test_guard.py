@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mailsvc.errors import NotSent
 from mailsvc.fetch import Fetcher
 from mailsvc.guard import Guard, allowed
-from mailsvc.providers.base import HttpRequest, Response
+from mailsvc.wire import HttpRequest, Response
 
 GUARD = Guard()
 # Hosts that are this machine, this network, a cloud's metadata, or lead to them, in every spelling that is known.

@@ -12,10 +12,11 @@ from mailsvc.config import Config
 from mailsvc.errors import ConfigError, QueueFull, Unanswered
 from mailsvc.model import Message, Outcome
 from mailsvc.outcome import verdict
-from mailsvc.providers.base import Response, Settings
+from mailsvc.providers.base import Settings
 from mailsvc.rehearsal import ACTORS, MAX_MAILS, Knobs, Rehearsal, prepared
 from mailsvc.selector import Verdict
 from mailsvc.submission import Submission
+from mailsvc.wire import Response
 
 MESSAGE = Message("01", Mailbox("a@example.com"), (Mailbox("b@example.com"),), "Hi", None, "hello")
 

@@ -13,9 +13,10 @@ from mailsvc.hook import at_iso
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import LOOK_AGAIN, Outbox
-from mailsvc.providers.base import Answer, HttpRequest, Request, Response, Settings
+from mailsvc.providers.base import Settings
 from mailsvc.reports import FETCHES, Reports
 from mailsvc.tally import Tally
+from mailsvc.wire import Answer, HttpRequest, Request, Response
 from tests.contract.samples import addition, beginning, settlement, shown, store
 from tests.providers import hooks
 

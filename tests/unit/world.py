@@ -18,8 +18,9 @@ from mailsvc.journal import Journal
 from mailsvc.model import Mail, Message, OnUncertain, Record, new_id
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Addition, Outbox
-from mailsvc.providers.base import Answer, Can, HttpRequest, Provider, Request, Response, Result, Settings
+from mailsvc.providers.base import Can, Provider, Result, Settings
 from mailsvc.selector import Selector
+from mailsvc.wire import Answer, HttpRequest, Request, Response
 
 ENVIRON = {
     "MAILSVC_FROM": "shop@example.com",
