@@ -40,6 +40,8 @@ async def serving(handle: Handler) -> AsyncIterator[int]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.wait_closed()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the turns of the loop in which connections are closed
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:

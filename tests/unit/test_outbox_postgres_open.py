@@ -13,6 +13,7 @@ from mailsvc.outbox.base import Page
 from mailsvc.outbox.postgres.address import Address
 from mailsvc.outbox.postgres.schema import prepare, scripts
 from tests.contract.samples import addition, store
+from tests.fakes.raw import serving
 from tests.postgres import PostgresServer
 from tests.unit.outbox_postgres import Wire, opened, session
 
@@ -230,7 +231,6 @@ async def old_server(version: str) -> AsyncIterator[int]:
         writer.write(message(b"S", b"client_encoding\x00UTF8\x00"))
         writer.write(message(b"K", bytes(8)) + message(b"Z", b"I"))
         await reader.read()
-        writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with serving(answer) as port:
+        yield port
