@@ -23,7 +23,7 @@ test-postgres: $(DEV) system ## every e2e test that can, on PostgreSQL; `make te
 	@E2E_DATABASE=postgres $(BIN)/python -m pytest -q -n auto --dist loadgroup tests/e2e
 
 faulttest: $(DEV) ## kill, or fail, each write of one accept and one send, one after the other: minutes
-	@FAULTS=all $(BIN)/python -m pytest -q -n auto tests/e2e/test_storage_sweep.py tests/e2e/test_shutdown_series.py
+	@FAULTS=all $(BIN)/python -m pytest -q -n auto tests/e2e/test_storage_sweep.py tests/e2e/test_shutdown_series.py tests/e2e/test_postgres_crash.py
 
 check: $(DEV) ## lint, format check, types
 	@$(BIN)/ruff check --output-format concise .

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket as network
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -131,11 +132,17 @@ def _within_files(config: Config) -> Config:
 
 
 def listen(config: Config) -> list[socket]:
-    """The sockets, on a port that the system has chosen if 0 was asked for. Raises ConfigError, OwnedByAnother."""
-    try:
-        return bind_sockets(config.port, config.host)
-    except OSError as error:
-        raise _unusable(config, error) from error
+    """The sockets, on a port that the system has chosen if 0 was asked for; another instance may still have it for a
+    while. Blocks. Raises ConfigError, OwnedByAnother.
+    """
+    deadline = time.monotonic() + config.lock_wait
+    while True:
+        try:
+            return bind_sockets(config.port, config.host)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise _unusable(config, error) from error
+        time.sleep(LOOK)
 
 
 async def _port(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> list[socket]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..access import Scope
-from ..errors import Conflict
 from .base import Handler
 from .callback_fields import given
-from .email import known_id, view
+from .change import tell
+from .email import known_id
 from .shapes import JSON, known
 
 
@@ -26,12 +26,4 @@ class Cancel(Handler):
         self.admit()
         given(self, {})
         mail_id = known_id(mail_id)
-        try:
-            record = await self.service.mails.cancel(mail_id, self.key.sees)
-        except Conflict:
-            if not self.wants_html:
-                raise
-        if self.wants_html:
-            self.redirect(f"/mail/{mail_id}", status=303)  # the page shows what has become of it
-        else:
-            self.send_json(view(record))
+        await tell(self, mail_id, self.service.mails.cancel(mail_id, self.key.sees))

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from ..access import Scope
 from ..decision import Decision
-from ..errors import Conflict
 from .base import Handler
 from .body import fields
-from .email import known_id, view
+from .change import tell
+from .email import known_id
 from .problem import invalid
 from .session import FIELD
 from .shapes import JSON, known
@@ -37,15 +37,7 @@ class Resolve(Handler):
         given.pop(FIELD, None)
         decision = _decision(given)
         mail_id = known_id(mail_id)
-        try:
-            record = await self.service.mails.resolve(mail_id, decision, self.key.sees)
-        except Conflict:
-            if not self.wants_html:
-                raise
-        if self.wants_html:
-            self.redirect(f"/mail/{mail_id}", status=303)  # the page shows what has become of it
-        else:
-            self.send_json(view(record))
+        await tell(self, mail_id, self.service.mails.resolve(mail_id, decision, self.key.sees))
 
 
 def _decision(given: dict[str, Any]) -> Decision:

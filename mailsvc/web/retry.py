@@ -6,12 +6,12 @@ import re
 from typing import Any, ClassVar
 
 from ..access import Scope
-from ..errors import Conflict
 from ..model import Status
 from ..outbox.base import RETRYABLE, Page
 from .base import Handler
 from .callback_fields import given, moment
-from .email import known_id, view
+from .change import tell
+from .email import known_id
 from .shapes import COUNT, ID, JSON, TEXT_ANY, TIME, known, limit, maybe, optional, shape
 
 STEP = 100  # mails that are looked at in one request, if nothing else is said
@@ -33,15 +33,7 @@ class Retry(Handler):
         self.admit()
         given(self, {})
         mail_id = known_id(mail_id)
-        try:
-            record = await self.service.mails.retry(mail_id, self.key.sees)
-        except Conflict:
-            if not self.wants_html:
-                raise
-        if self.wants_html:
-            self.redirect(f"/mail/{mail_id}", status=303)  # the page shows what has become of it
-        else:
-            self.send_json(view(record))
+        await tell(self, mail_id, self.service.mails.retry(mail_id, self.key.sees))
 
 
 class RetryMany(Handler):

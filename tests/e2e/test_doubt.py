@@ -2,9 +2,11 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.e2e.process import FORM, Mailsvc, run
@@ -33,20 +35,30 @@ def told(mail: dict[str, Any]) -> list[tuple[str, str, str | None]]:
     return [(attempt["provider"], attempt["outcome"], attempt["resolved"]) for attempt in mail["attempts"]]
 
 
+async def altered(service: Mailsvc, statement: str) -> None:
+    """Run a statement on the service's database, behind its back."""
+    if url := service.settings.get("DATABASE_URL"):
+        connection = await asyncpg.connect(url, server_settings={"search_path": "mailsvc"})
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+        return
+    with closing(sqlite3.connect(service.folder / "mailsvc.db")) as database, database:
+        database.execute(statement)
+
+
 @pytest.mark.parametrize("step", ["half", "body", "answer"])
-@pytest.mark.sqlite
 async def test_a_mail_whose_handing_over_was_cut_by_a_kill_is_one_mail_in_the_same_bytes(
     tmp_path: Path, step: str
 ) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        async with Mailsvc(tmp_path, **keyed(resend, sendgrid)) as service:
+        async with Mailsvc(tmp_path, **keyed(resend, sendgrid, MAILSVC_LEASE="2")) as service:
             resend.fault("kill", pid=service.process.pid, at=step, times=1)
             mail_id = await service.post(on_uncertain="hold")
             await service.ended()
             # As if everything that shapes a mail had changed meanwhile: its bytes must not.
-            with sqlite3.connect(tmp_path / "mailsvc.db") as database:
-                database.execute("UPDATE mail SET subject = 'changed', sender_address = 'changed@example.com'")
-            database.close()
+            await altered(service, "UPDATE mail SET subject = 'changed', sender_address = 'changed@example.com'")
             service.settings |= {"RESEND_API_KEY": "re_new", "MAILSVC_FROM": "new@example.com"}
             await service.start()
             sent = await service.until(mail_id, "sent")
@@ -100,7 +112,6 @@ async def test_a_provider_that_forgets_its_keys_makes_a_double_that_is_on_record
     assert resend.accepted(sent["id"]) == 2
 
 
-@pytest.mark.sqlite
 async def test_a_mail_in_doubt_whose_provider_was_taken_out_goes_elsewhere_or_is_held(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
         resend.fault("hang")
@@ -109,9 +120,7 @@ async def test_a_mail_in_doubt_whose_provider_was_taken_out_goes_elsewhere_or_is
             await service.until(mail_id, "uncertain")
             await service.until(held_id, "uncertain")
             await service.kill()
-            with sqlite3.connect(tmp_path / "mailsvc.db") as database:
-                database.execute("UPDATE mail SET due_at = 0, claimable_at = 0")
-            database.close()
+            await altered(service, "UPDATE mail SET due_at = 0, claimable_at = 0")
             del service.settings["RESEND_API_KEY"], service.settings["RESEND_URL"]
             await service.start()
             sent = await service.until(mail_id, "sent")

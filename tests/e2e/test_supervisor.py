@@ -145,3 +145,29 @@ async def test_a_number_of_processes_that_is_none_ends_the_start_with_78(tmp_pat
     code, _, err = await run(tmp_path, "serve", WEB_CONCURRENCY="many")
 
     assert (code, "WEB_CONCURRENCY" in err) == (78, True)
+
+
+async def test_a_port_in_use_is_named_and_waited_for_if_that_is_asked_for(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    many = {"DATABASE_URL": postgres.create(), "WEB_CONCURRENCY": "2", "MAILSVC_CAPTURE": "1"}
+    async with Mailsvc(tmp_path, **many) as old:
+        port = old.url.rpartition(":")[2]
+        code, _, words = await run(tmp_path, "serve", PORT=port, **many)
+        new = Mailsvc(tmp_path, MAILSVC_LOCK_WAIT="60", PORT=port, **many)
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(new.__aenter__())
+            while new._process is None:
+                await asyncio.sleep(0.01)
+            await old.post()
+            old.terminate()
+            ended = await old.ended()
+            await starting
+        try:
+            mail = await new.until(await new.post(), "sent")
+        finally:
+            await new.__aexit__()
+
+    assert (code, ended) == (75, 0)
+    assert f"PORT={port} on HOST=127.0.0.1 is used by another program" in words
+    assert mail["provider"] == "capture"
