@@ -101,7 +101,7 @@ class Accord:
                 log.debug("accord_waits", error=str(error))
                 self._news.set()
                 await asyncio.sleep(AGAIN)
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("accord_failed")
                 await asyncio.sleep(AGAIN)
 

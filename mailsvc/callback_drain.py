@@ -97,7 +97,7 @@ class CallbackDrain:
                     more, tidied = await self._store.forget(self._clock() - self._keep), time.monotonic()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("callback_drain_failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), HEARTBEAT)
@@ -144,7 +144,7 @@ class CallbackDrain:
             await self._endings(ending)
         except StorageUnavailable as error:
             log.error("storage_trouble", delivery=notice.id, error=str(error))
-        except Exception:
+        except Exception:  # one notice must not end the task without a word; it is claimed again after its lease
             log.exception("callback_failed", delivery=notice.id)
         finally:
             del self._running[notice.id]

@@ -93,7 +93,7 @@ class Courier:
         except SendError as error:
             log.warning("lookup_failed", mail=mail.id, provider=name, error=one_line(str(error)))
             return False
-        except Exception:
+        except Exception:  # a fault in an adapter; the mail goes the way it would go without a look-up
             log.exception("adapter_failed", mail=mail.id, provider=name)
             return False
         if not sighting.allowed:

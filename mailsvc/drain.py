@@ -97,7 +97,7 @@ class Drain:
                 await self._fill()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("drain_failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), HEARTBEAT)

@@ -11,6 +11,7 @@ from binascii import Error as NotBase64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -180,15 +181,9 @@ def words(*values: object) -> str | None:
 
 
 def our_id(*values: object) -> str | None:
-    """The first of these that can be the id of a mail; lists are looked into."""
-    for value in values:
-        if isinstance(value, list):
-            found = our_id(*value)
-            if found:
-                return found
-        elif isinstance(value, str) and _UUID.fullmatch(value):
-            return value
-    return None
+    """The first of these that can be the id of a mail; those that are lists are looked into."""
+    flat = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
+    return next((value for value in flat if isinstance(value, str) and _UUID.fullmatch(value)), None)
 
 
 def tidy(report: Report) -> Report:

@@ -62,7 +62,7 @@ class Neighbours:
                 await self.show()
             except StorageUnavailable as error:
                 log.debug("neighbours_not_seen", error=str(error))
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("neighbours_failed")
             await asyncio.sleep(EVERY)
 

@@ -139,7 +139,7 @@ class Reports:
                 more = await self.fold()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("reports_failed")
             if not more:
                 with suppress(TimeoutError):

@@ -96,7 +96,7 @@ class Watch:
                 self.broken.set()
             except StorageUnavailable as error:
                 log.error("storage_trouble", error=str(error))
-            except Exception:
+            except Exception:  # whatever it was, the loop goes on: it would never be begun again
                 log.exception("look_failed")
             await asyncio.sleep(LOOK)
 

@@ -5,12 +5,18 @@ const clock = new Intl.DateTimeFormat("en-GB", {
 });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
+const WORDS = {
+  age: (at) => age((Date.now() - at) / 1000, at),
+  clock: (at) => clock.format(at),
+  day: (at) => day.format(at),
+};
+
 /** Tell the times below an element. */
 export function tell(root) {
   for (const time of root.querySelectorAll("time[data-time]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    const words = time.dataset.time === "age" ? age((Date.now() - at) / 1000, at) : clock.format(at);
+    const words = WORDS[time.dataset.time](at);
     if (time.textContent !== words) time.textContent = words;
     time.title = day.format(at);
   }

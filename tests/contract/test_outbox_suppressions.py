@@ -163,3 +163,12 @@ async def test_what_is_on_the_list_for_good_is_not_weakened_by_a_report(open_sto
         await tell(outbox, report(other_id, "bounced", permanent=True), report(mail_id, "delivered"))
 
         assert await listed(outbox) == [("ann@example.com", Reason.COMPLAINT)]
+
+
+async def test_who_was_erased_does_not_come_onto_the_list_by_a_late_report(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        mail_id = await sent(outbox, "ann@example.com")
+        await outbox.erase("ann@example.com", LATER)
+        await tell(outbox, report(mail_id, "bounced", permanent=True, recipient="ann@example.com"))
+
+        assert await listed(outbox) == []

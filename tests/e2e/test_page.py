@@ -160,6 +160,34 @@ def test_a_captured_mail_is_shown_as_html_text_and_headers(visit: Visitor, url: 
     expect(page.locator(".headers")).to_contain_text("@example.invalid>")
 
 
+def test_all_that_a_mail_carries_is_shown_and_when_it_is_to_be_sent(visit: Visitor, url: str) -> None:
+    hostile = "<b>x</b>"
+    mail = {
+        "to": "eve@example.com",
+        "cc": "cleo@example.com",
+        "reply_to": "answers@example.com",
+        "subject": "Everything",
+        "text": "hi",
+        "headers": {"X-Order": hostile},
+        "tags": [hostile],
+        "metadata": {"order": hostile},
+        "attachments": [{"filename": "<b>.pdf", "content": "JVBERg=="}],
+        "send_at": "2027-08-09T12:00:00Z",
+    }
+    page = visit(url)
+    answer = page.request.post(f"{url}/email", data=mail)
+    page.goto(f"{url}/mail/{answer.json()['id']}?view=headers")
+
+    expect(page.locator("#timeline-body")).to_contain_text("to be sent 9 Aug 2027")
+    expect(page.locator(".recipients")).to_contain_text("cleo@example.com cc")
+    expect(page.locator(".envelope")).to_contain_text("<b>.pdf")
+    for words in ("cleo@example.com", "answers@example.com", hostile, "multipart/mixed"):
+        expect(page.locator("#message .headers")).to_contain_text(words)
+    expect(page.locator("[aria-labelledby=facts-title] bdi", has_text=hostile)).to_have_count(2)
+    page.click("text=Cancel it")
+    expect(page.locator("#timeline-body")).to_contain_text("canceled")
+
+
 def test_a_theme_is_kept_and_needs_no_reload(visit: Visitor, url: str) -> None:
     page = visit(url, color_scheme="light")
     ground = "getComputedStyle(document.documentElement).backgroundColor"

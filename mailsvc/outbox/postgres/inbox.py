@@ -159,7 +159,7 @@ async def fold(server: Server, room: int, now: float) -> list[Folded]:
         return await server.transact(lambda connection: _fold(connection, room, now, _merge))
     except StorageUnavailable:
         raise
-    except Exception:
+    except Exception:  # one of them cannot be merged, for a reason nobody has thought of: find out which
         return await server.transact(lambda connection: _fold(connection, room, now, _one_by_one))
 
 
@@ -208,7 +208,8 @@ async def _merge(connection: asyncpg.Connection, rows: Sequence[_Row], now: floa
     ]
     # In the order of the addresses, as everybody who writes several of them, so that no two wait for each other.
     for address, mail, report in sorted(lessons, key=lambda each: each[0]):
-        await learn(connection, mail, address, report, now)
+        if address != ERASED_ADDRESS:
+            await learn(connection, mail, address, report, now)
     return [row.folded for row in rows if row.folded]
 
 

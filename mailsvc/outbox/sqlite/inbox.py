@@ -173,7 +173,8 @@ def _into(transaction: Transaction, mail: int, rows: Sequence[_Row], now: float)
         if place is not None:
             if place.position is not None:
                 address = next(each.address for each in known.people if each.position == place.position)
-                learn(connection, mail, mail_id, address, row.report, now)
+                if address != ERASED_ADDRESS:
+                    learn(connection, mail, mail_id, address, row.report, now)
             connection.execute(DONE, (mail, place.position, row.number))
     for number, row in enumerate(rows):
         if row.known:
