@@ -123,3 +123,4 @@ def test_with_a_key_the_forms_carry_the_token_of_the_session(visit: Visitor, tmp
         expect(page.locator("#secret")).to_contain_text("whsec_")
         page.get_by_role("button", name="Remove").click()
         expect(page.get_by_text("There is no callback yet.")).to_be_visible()
+        page.close()  # before its server ends, which it would complain of

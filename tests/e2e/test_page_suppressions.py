@@ -59,6 +59,7 @@ def test_a_long_list_is_read_page_by_page(visit: Visitor, tmp_path: Path) -> Non
         expect(page.locator(".entries li")).to_have_count(10)
         expect(page.get_by_text("r+050@example.com")).to_be_visible()
         expect(page.get_by_role("link", name="Next page")).to_have_count(0)
+        page.close()  # before its server ends, which it would complain of
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -92,3 +93,4 @@ def test_with_a_key_the_forms_carry_the_token_of_the_session(visit: Visitor, tmp
         page.get_by_role("button", name="Suppress").click()
         page.get_by_role("button", name="Remove").click()
         expect(page.get_by_text("Nobody is on the list.")).to_be_visible()
+        page.close()  # before its server ends, which it would complain of
