@@ -147,9 +147,14 @@ async def test_a_mail_that_waits_is_canceled_and_those_that_failed_go_again(tmp_
                 while (await as_json(service, "mails", "show", each))["status"] != "failed":
                     await asyncio.sleep(0.05)
             provider.clear()
+            await told(service, "providers", "pause", "sendgrid")  # what is queued again stays queued for us to see
             assert await told(service, "mails", "retry", failed[0]) == f"queued  {failed[0]}\n"
             many = await told(service, "mails", "retry", "--status", "failed")
             assert many == "2 mails are on their way again, 0 are not\n"
+            await told(service, "providers", "resume", "sendgrid")
+            for each in failed:
+                while (await as_json(service, "mails", "show", each))["status"] != "sent":
+                    await asyncio.sleep(0.05)
             for wrong in (("retry",), ("retry", waits, "--status", "failed"), ("retry", "--to", "a@b.co")):
                 assert "--status for many" in await told(service, "mails", *wrong, code=2)
 
