@@ -144,7 +144,7 @@ class Courier:
         found: Choice | Look | Wait | Hold | Never | Late | None = choice
         try:
             async with self._files.of(mail) as attachments:
-                message = await _render(replace(mail, attachments=attachments))
+                message = await _render(replace(mail, attachments=attachments) if attachments else mail)
                 while isinstance(found := await self._cleared(go, found), Choice):
                     next_choice = found
                     if await self._attempt(go, next_choice, message) is not Status.SENDING:

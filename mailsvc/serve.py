@@ -37,6 +37,9 @@ ANSWERS = 3.0  # seconds that requests in flight have at the end
 BACKLOG = 128  # connections that nobody has looked at yet
 LOOK = 0.1  # seconds between two tries to get a port
 SPARE_FILES = 40  # for the database, the log and the loop
+# At how many objects more, and turns, garbage is looked for. Accepting a mail leaves no cycles behind, so looking as
+# often as Python does by itself finds next to nothing.
+GARBAGE = (10_000, 20, 50)
 
 log = structlog.get_logger("mailsvc.serve")
 
@@ -65,6 +68,7 @@ async def serve(
             return OK
         server = make_server(service)
         gc.freeze()  # what is there now stays to the end: looking for garbage in it would hold up requests
+        gc.set_threshold(*GARBAGE)
         found = sockets or _open(own, config)
         server.add_sockets(found)
         port = found[0].getsockname()[1]

@@ -57,11 +57,11 @@ class SendGrid(HttpProvider):
         """One personalization: all recipients see each other, as in any mail with several in its To line."""
         helpers = self._helpers
         mail = helpers.Mail(
-            from_email=helpers.From(*_address(message.sender)),
+            from_email=_named(helpers.From(), message.sender),
             to_emails=[
-                *[helpers.To(*_address(mailbox)) for mailbox in message.to],
-                *[helpers.Cc(*_address(mailbox)) for mailbox in message.cc],
-                *[helpers.Bcc(*_address(mailbox)) for mailbox in message.bcc],
+                *[_named(helpers.To(), mailbox) for mailbox in message.to],
+                *[_named(helpers.Cc(), mailbox) for mailbox in message.cc],
+                *[_named(helpers.Bcc(), mailbox) for mailbox in message.bcc],
             ],
             subject=message.subject,
         )
@@ -117,8 +117,10 @@ class SendGrid(HttpProvider):
         return Heard(tuple(report for report in reports if report))
 
 
-def _address(mailbox: Mailbox) -> tuple[str, str | None]:
-    return mailbox.address, mailbox.name or None
+def _named(email: Any, mailbox: Mailbox) -> Any:
+    """The package's own type, filled in: given an address alone, it would look for a name within it."""
+    email.email, email.name = mailbox.address, mailbox.name or None
+    return email
 
 
 def _person(mailbox: Mailbox) -> dict[str, str]:

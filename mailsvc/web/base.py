@@ -28,15 +28,16 @@ from .shapes import Schema
 UNKNOWN_IDS = 100  # a key, or a client without one, may ask for in a minute
 STRANGER = ApiKey("", "", "", frozenset())  # nobody has been let in
 # What is no page runs nothing, shows nothing in a frame and is kept nowhere. Pages say for themselves what they may.
-SAFE_HEADERS = (
-    ("Server", "mailsvc"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
+SAFE_HEADERS = {
+    "Server": "mailsvc",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_SAFE_LINES = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items())
 _RANDOM = random.Random()  # noqa: S311 - names requests, keeps no secret
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -83,10 +84,7 @@ class Handler(RequestHandler):
         """Called for every answer, errors included."""
         given = self.request.headers.get("X-Request-Id")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_RANDOM.getrandbits(64):016x}"
-        headers = self._headers  # set_header() would look for line breaks, each time
-        headers["X-Request-Id"] = self.request_id
-        for name, value in SAFE_HEADERS:
-            headers[name] = value
+        self._headers["X-Request-Id"] = self.request_id  # set_header() would look for line breaks, each time
 
     def on_finish(self) -> None:
         """Called by Tornado when the answer is out."""
@@ -136,9 +134,14 @@ class Handler(RequestHandler):
         """Called by Tornado with what there is to write. A whole answer goes out in one piece.
 
         Tornado's way of writing a head checks each of its lines, and costs more than all else that is done to answer.
+        Of SAFE_HEADERS those are added that the handler has not set otherwise.
         """
-        head = self._head() if include_footers and not self._headers_written else ""
+        if self._headers_written:
+            return super().flush(include_footers)
+        head = self._head() if include_footers else ""
         if not head:
+            for name, value in SAFE_HEADERS.items():
+                self._headers.setdefault(name, value)
             return super().flush(include_footers)
         self._headers_written = True
         body, self._write_buffer = b"".join(self._write_buffer), []
@@ -151,9 +154,16 @@ class Handler(RequestHandler):
         kept = request.version == "HTTP/1.1" and request.headers.get("Connection", "keep-alive") == "keep-alive"
         if not kept or request.method == "HEAD" or status in (204, 304) or hasattr(self, "_new_cookie"):
             return ""
-        lines = [f"{name}: {value}" for name, value in self._headers.get_all()]
-        head = "\r\n".join((f"HTTP/1.1 {status} {self._reason}", *lines, "", ""))
-        return head if head.count("\n") == head.count("\r") == len(lines) + 2 else ""
+        own = list(self._headers.get_all())
+        lines = [f"{name}: {value}" for name, value in own]
+        head = "\r\n".join((f"HTTP/1.1 {status} {self._reason}", *lines, ""))
+        if head.count("\n") != len(lines) + 1 or head.count("\r") != len(lines) + 1:
+            return ""
+        names = {name for name, _ in own}
+        if names.isdisjoint(SAFE_HEADERS):
+            return f"{head}{_SAFE_LINES}\r\n"
+        rest = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items() if name not in names)
+        return f"{head}{rest}\r\n"
 
     def fault(self, status: int, exc_info: Any) -> Problem:
         """The error that ended the request. Who asks for many mails that are not there is made to wait."""
