@@ -34,11 +34,13 @@ from .plan import Plan, plan
 from .render import LARGE, check, render
 from .schedule import due_at, in_time
 from .submission import Submission
+from .templates import Templates
 from .watch import Watch
 
 MAX_FAULTS = 100  # that are told of a batch
 ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
-TOO_MUCH = (QueueFull, Overloaded, RateLimited)  # a repeated request is answered all the same: it adds nothing
+# A repeated request is answered all the same: it adds nothing, and its template may have changed since.
+NOT_NOW = (QueueFull, Overloaded, RateLimited, InvalidMail)
 
 log = structlog.get_logger("mailsvc.acceptance")
 
@@ -51,6 +53,7 @@ class Acceptance:
         config: Config,
         outbox: Outbox,
         courier: Courier,
+        templates: Templates,
         watch: Watch,
         limits: Limits,
         feed: Feed,
@@ -58,6 +61,7 @@ class Acceptance:
         stopping: asyncio.Event,
     ) -> None:
         self._config, self._outbox, self._courier, self._watch = config, outbox, courier, watch
+        self._templates = templates
         self._limits, self._feed, self._wake, self._stopping = limits, feed, wake, stopping
         self._add = Batcher(outbox.add, MAX_BATCH, "accept")
         self.sizes = self._add.sizes
@@ -76,7 +80,7 @@ class Acceptance:
         """
         try:
             return await self._accept(submission, key, idempotency_key, fingerprint)
-        except TOO_MUCH:
+        except NOT_NOW:
             first = await self._first_answer(key, idempotency_key, fingerprint)
             if not isinstance(first, Added):
                 raise
@@ -102,6 +106,7 @@ class Acceptance:
     async def dry_run(self, submission: Submission, key: ApiKey = NOBODY) -> Plan:
         """What would become of a mail. Nothing is stored. Raises InvalidMail, Forbidden, RateLimited, Unavailable."""
         self._check_key(submission, key)
+        submission = await self._templates.filled(submission)
         if submission.content:
             await _check(submission.content)
         now = time.time()
@@ -123,7 +128,7 @@ class Acceptance:
         """Store several mails in one transaction, or none of them. Raises what `accept` does."""
         try:
             told = await self._accept_all(submissions, key, idempotency_key, fingerprint)
-        except TOO_MUCH:
+        except NOT_NOW:
             first = await self._first_answer(key, idempotency_key, fingerprint)
             if not isinstance(first, str):
                 raise
@@ -161,7 +166,7 @@ class Acceptance:
         """
         try:
             return await self._accept_batch(submissions, tell, key, idempotency_key, fingerprint)
-        except TOO_MUCH:
+        except NOT_NOW:
             first = await self._first_answer(key, idempotency_key, fingerprint)
             if not isinstance(first, str):
                 raise
@@ -249,6 +254,7 @@ class Acceptance:
         if submission.dry_run:
             raise InvalidMail([FieldFault("dry_run", "invalid", "is for one mail alone, by POST /email")])
         self._check_key(submission, key)
+        submission = await self._templates.filled(submission)
         if submission.content:
             await _check(submission.content)
         now = time.time()

@@ -61,6 +61,7 @@ class Config:
     keep_mail: float
     keep_callbacks: float
     callback_allow: tuple[str, ...]
+    templates: Path | None
     capture_only: bool
     smtp_port: int | None
     smtp_cert: Path | None
@@ -129,6 +130,7 @@ class Config:
             keep_mail=read.get("MAILSVC_KEEP_MAIL", setting.keep(86_400), 365 * 86_400.0),
             keep_callbacks=read.get("MAILSVC_KEEP_CALLBACKS", setting.keep(86_400), 30 * 86_400.0),
             callback_allow=read.get("MAILSVC_CALLBACK_ALLOW", allowed, ()),
+            templates=read.get("MAILSVC_TEMPLATES", Path, None),
             capture_only=capture_only,
             smtp_port=read.get("MAILSVC_SMTP", setting.integer(0, 65535), None),
             smtp_cert=read.get("MAILSVC_SMTP_CERT", Path, None),

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from .address import Mailbox
+from .template import Origin
 
 
 class Status(StrEnum):
@@ -135,7 +136,7 @@ class Mail:
     `uncertain`: claimed while it was in doubt, so that the doubt decides who may be asked.
     It is not sent after `expires_at`. `tried_since` is when its way began, if that is later than `created_at`;
     `retries` is how often it was sent on its way again by request. The body of a `sensitive` one goes once a provider
-    has it.
+    has it. What a `template` made stands in `subject`, `html` and `text`.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Mail:
     sensitive: bool = False
     tried_since: float | None = None
     retries: int = 0
+    template: Origin | None = None
 
     @property
     def people(self) -> list[tuple[str, Mailbox]]:
@@ -329,6 +331,7 @@ class Record:
     expires_at: float | None = None
     priority: Priority = Priority.NORMAL
     sensitive: bool = False
+    template: Origin | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[Event, ...] = ()
 

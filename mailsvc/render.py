@@ -7,6 +7,7 @@ quadratic on deep nesting, nesting and size are bounded before it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 
 import comrak
@@ -85,6 +86,24 @@ def render(mail: Mail) -> Message:
         attachments=mail.attachments,
         retries=mail.retries,
     )
+
+
+def typeset(subject: str, source: str, slot: str, values: Sequence[str]) -> tuple[str, str]:
+    """Markdown in which slots stand for values, as HTML in the layout and as text. Slots are `slot`, a number and `z`.
+
+    A value is text, whatever it says: it comes to its place when the markdown is HTML already, and before the second
+    wall, which looks at where links lead. Raises InvalidMail, naming `content`.
+    """
+    slots = re.compile(rf"{slot}(\d+)z")
+    html = _bounded(source)
+    if set(slots.findall(source)) - set(slots.findall(html)):
+        words = "content: a value stands where markdown has no place for it, in raw HTML or between < and >"
+        raise InvalidMail([FieldFault("content", "lost", words)])
+    html = slots.sub(lambda found: escape(values[int(found[1])]), html)
+    if len(html) > MAX_HTML:
+        raise InvalidMail([FieldFault("content", "too_large", "becomes more than 1 MiB of HTML")])
+    text = slots.sub(lambda found: values[int(found[1])], source)
+    return _LAYOUT.format(title=escape(subject), body=nh3.clean(html)), text
 
 
 def _plainly_harmless(content: str) -> bool:

@@ -42,6 +42,7 @@ from .rehearsal import Rehearsal
 from .reports import Reports
 from .selector import ProviderState, Selector
 from .tally import Count
+from .templates import Templates
 from .watch import Watch
 
 PROBE_SPARE = 5.0  # seconds beyond a provider's time-out until a process with a probe is taken for dead
@@ -87,7 +88,8 @@ class Service:
         self.stopping = asyncio.Event()
         self.mails = Mails(outbox, feed, drain.wake, self.stopping)
         gates = (self.watch, self.limits, feed, drain.wake, self.stopping)
-        self.acceptance = Acceptance(config, outbox, courier, *gates)
+        self.templates = Templates(outbox.templates, config.templates)
+        self.acceptance = Acceptance(config, outbox, courier, self.templates, *gates)
         self.batches = {"accept": self.acceptance.sizes}  # how many rows were written at a time
 
     # Providers.
@@ -172,7 +174,8 @@ class Service:
         return await self._outbox.copy()
 
     async def start(self) -> None:
-        """Begin to drain."""
+        """Begin to drain. Raises ConfigError for templates that cannot be used."""
+        await self.templates.load()
         if self._accord:
             self._accord.followed = self._followed
         if self._outbox.council:
@@ -211,6 +214,7 @@ class Service:
         if self.callback_drain:
             await self.callback_drain.stop(0.0 if self.watch.broken.is_set() else CALLBACK_GRACE)
         await self.acceptance.close()
+        await self.templates.close()
         await self.reports.stop()
         if self.neighbours:
             await self.neighbours.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -34,12 +34,33 @@ from .field import (
 )
 from .instant import parse_instant
 from .model import Mail, OnUncertain, Priority, new_id
+from .template import MAX_VERSION, NAME, Origin
+
+
+class TemplateUse(BaseModel):
+    """Which template makes the subject and the bodies, and what stands in its places."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="Its name.")]
+    version: Annotated[
+        int | None, Field(default=None, ge=1, le=MAX_VERSION, description="One of its versions. Default: the newest.")
+    ]
+    variables: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="Any JSON, by the names that the template uses.")
+    ]
 
 
 class Submission(BaseModel):
     """The body of `POST /email`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        populate_by_name=False,
+        json_schema_extra={"anyOf": [{"required": ["subject"]}, {"required": ["template"]}]},
+    )
 
     to: Annotated[
         tuple[Address, ...],
@@ -53,7 +74,20 @@ class Submission(BaseModel):
         Annotated[str, BeforeValidator(read_name), Field(max_length=MAX_NAME)] | None,
         Field(default=None, description="Display name of a single recipient."),
     ]
-    subject: Annotated[Line, Field(min_length=1, max_length=MAX_SUBJECT, description="One line.")]
+    subject: Annotated[
+        Line,
+        Field(
+            default="",  # only where a template gives it
+            min_length=1,
+            max_length=MAX_SUBJECT,
+            description="One line.",
+            json_schema_extra=lambda schema: schema.pop("default", None),
+        ),
+    ]
+    template: Annotated[
+        TemplateUse | None,
+        Field(default=None, description="A template, instead of `subject`, `content`, `html` and `text`."),
+    ]
     content: Annotated[
         Body | None,
         Field(
@@ -168,6 +202,7 @@ class Submission(BaseModel):
             content=self.content or None,
             html=self.html or None,
             text=self.text or None,
+            template=Origin(self.template.name, self.template.version) if self.template else None,
         )
 
 
@@ -195,11 +230,7 @@ def parse(fields: Mapping[str, Any]) -> Submission:
 
 def _faults_between(fields: Mapping[str, Any]) -> list[FieldFault]:
     """What is wrong with fields that are each right by themselves."""
-    faults = []
-    if not any(fields.get(name) for name in ("content", "html", "text")):
-        faults.append(FieldFault("content", "missing", "is required, or html, or text"))
-    if fields.get("content") and (fields.get("html") or fields.get("text")):
-        faults.append(FieldFault("content", "exclusive", "excludes html and text"))
+    faults = [*_faults_of_words(fields)]
     send_at, expires_at = (_known(fields.get(name)) for name in ("send_at", "expires_at"))
     if send_at is not None and expires_at is not None and expires_at <= send_at:
         faults.append(FieldFault("expires_at", "too_early", "must be later than send_at"))
@@ -211,6 +242,21 @@ def _faults_between(fields: Mapping[str, Any]) -> list[FieldFault]:
     if len(set(named)) < len(named):
         faults.append(FieldFault("attachments", "repeated", "must not have the same content_id twice"))
     return faults
+
+
+def _faults_of_words(fields: Mapping[str, Any]) -> Iterator[FieldFault]:
+    """Either a template says what the mail says, or a subject and a body do."""
+    if fields.get("template") is not None:
+        for name in ("subject", "content", "html", "text"):
+            if fields.get(name):
+                yield FieldFault(name, "exclusive", "comes from the template")
+        return
+    if "subject" not in fields:
+        yield FieldFault("subject", "missing", "is required, or a template")
+    if not any(fields.get(name) for name in ("content", "html", "text")):
+        yield FieldFault("content", "missing", "is required, or html, or text")
+    if fields.get("content") and (fields.get("html") or fields.get("text")):
+        yield FieldFault("content", "exclusive", "excludes html and text")
 
 
 def _known(value: object) -> float | None:
@@ -227,6 +273,11 @@ _WORDS = {
     "string_type": ("type_error", "must be a string"),
     "bool_type": ("type_error", "must be true or false"),
     "model_type": ("type_error", "must be an object"),
+    "dict_type": ("type_error", "must be an object"),
+    "int_type": ("type_error", "must be a whole number"),
+    "string_pattern_mismatch": ("invalid", "is not the name of a template"),
+    "greater_than_equal": ("out_of_range", "must be 1 or more"),
+    "less_than_equal": ("out_of_range", f"must be {MAX_VERSION} or less"),
     "too_short": ("too_short", "must not be empty"),
     "string_too_short": ("too_short", "must not be empty"),
 }
@@ -243,7 +294,7 @@ def _place(place: int | str) -> str:
 def _fault(detail: ErrorDetails, fields: Mapping[str, Any]) -> FieldFault:
     """One pydantic error as a fault: the field as the caller wrote it, `to[1]` for the second of an array."""
     name, *places = detail["loc"]
-    array = isinstance(fields.get(str(name)), list)
+    array = isinstance(fields.get(str(name)), list) or name == "template"
     field = str(name) + "".join(_place(place) for place in places if array)
     kind = detail["type"]
     if kind == "too_long" and "max_length" in detail["ctx"]:

@@ -17,6 +17,7 @@ from ..callback import CallbackStore
 from ..council import Council
 from ..model import LANES, Attachment, Event, Mail, Outcome, Payload, Priority, Record, Report, Resolution, Status
 from ..suppression import SuppressionStore
+from ..template import TemplateStore
 
 # How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
 KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
@@ -268,6 +269,9 @@ class Outbox(Protocol):
 
     @property
     def callbacks(self) -> CallbackStore: ...  # noqa: D102 - whom to tell of what becomes of mails, and what was told
+
+    @property
+    def templates(self) -> TemplateStore: ...  # noqa: D102 - what mails are made from
 
     async def recover(self, now: float, on_uncertain_after: float) -> list[str]:
         """At start, and again and again if it is shared: give back what an ended owner had claimed; close its open

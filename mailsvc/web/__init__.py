@@ -36,6 +36,7 @@ from .session import Sessions
 from .shapes import JSON
 from .suppression_page import SuppressionsPage
 from .suppressions import OneSuppression, Suppressions
+from .templates import OneTemplate, PreviewTemplate, Templates
 
 MAX_HEADER = 16 * 1024
 
@@ -76,6 +77,9 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/erase", Erase),
     ("/suppressions", Suppressions),
     ("/suppressions/([^/]+)", OneSuppression),
+    ("/templates", Templates),
+    ("/templates/([^/]+)", OneTemplate),
+    ("/templates/([^/]+)/preview", PreviewTemplate),
     ("/keys", Keys),
     ("/keys/([^/]+)", OneKey),
     ("/healthz", Healthz),

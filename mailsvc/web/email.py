@@ -188,6 +188,7 @@ def view(record: Record) -> dict[str, Any]:
         "provider_message_id": record.provider_message_id,
         "error": record.error,
         "erased_at": rfc3339(record.erased_at),
+        "template": record.template and {"name": record.template.name, "version": record.template.version},
         "attempts": [
             {
                 "n": attempt.n,

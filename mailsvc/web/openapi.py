@@ -101,7 +101,7 @@ def _parameters(handler: type[Handler], method: str) -> list[dict[str, Any]]:
 
 
 def _body(handler: type[Handler], method: str) -> dict[str, Any] | None:
-    if method not in ("post", "patch"):
+    if method not in ("post", "patch", "put"):
         return None
     takes = handler.takes or {}
     content: dict[str, Any] = {JSON: {"schema": takes}} if takes else {}

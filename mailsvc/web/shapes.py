@@ -131,6 +131,14 @@ _CALLBACK = {
     "last_delivery": maybe(known("Delivery")),
 }
 
+_TEMPLATE = {
+    "name": TEXT_ANY,
+    "version": maybe(COUNT) | {"description": "Null for one that is a file."},
+    "source": words("api", "file"),
+    "subject": TEXT_ANY,
+    "created_at": maybe(TIME),
+}
+
 SHAPES: Mapping[str, Schema] = {
     "Status": words(*Status),
     "Outcome": words(*Outcome),
@@ -156,6 +164,7 @@ SHAPES: Mapping[str, Schema] = {
         provider_message_id=maybe(TEXT_ANY),
         error=maybe(TEXT_ANY),
         erased_at=maybe(TIME),
+        template=maybe(shape(name=TEXT_ANY, version=maybe(COUNT))),
         attempts=array(_ATTEMPT),
         events=array(_EVENT),
     ),
@@ -195,6 +204,15 @@ SHAPES: Mapping[str, Schema] = {
             shape(n=COUNT, at=TIME, seconds=NUMBER, http_status=maybe({"type": "integer"}), error=maybe(TEXT_ANY))
         ),
     ),
+    "TemplateSummary": shape(**_TEMPLATE),
+    "Template": shape(
+        **_TEMPLATE,
+        content=maybe(TEXT_ANY),
+        html=maybe(TEXT_ANY),
+        text=maybe(TEXT_ANY),
+        variables=array(TEXT_ANY),
+    ),
+    "Preview": shape(name=TEXT_ANY, version=maybe(COUNT), subject=TEXT_ANY, html=maybe(TEXT_ANY), text=maybe(TEXT_ANY)),
     "Suppression": shape(
         address=TEXT_ANY,
         reason=TEXT_ANY,

@@ -47,6 +47,11 @@ include-path-regex = "^/providers/"
 parameters = {{ "path.name" = "capture" }}
 
 [[operations]]
+include-path-regex = "^/templates/"
+exclude-method = "DELETE"
+parameters = {{ "path.name" = "welcome" }}
+
+[[operations]]
 include-path = "/events"
 enabled = false
 """
@@ -58,6 +63,8 @@ async def test_requests_made_from_the_description_are_answered_as_it_says(tmp_pa
         service.http.headers.update(SIGNED)
         mail = await service.post()
         _, _, made = await service.call("POST", "/callbacks", json={"url": "https://127.0.0.1:9/"})
+        parts = {"subject": "Hi {{ name }}", "content": "Hello"}
+        assert (await service.call("PUT", "/templates/welcome", json=parts))[0] == 200
         (tmp_path / "schemathesis.toml").write_text(config(mail, made["id"]))
 
         process = await asyncio.create_subprocess_exec(
@@ -108,6 +115,9 @@ NAMES = (
         "since",
         "until",
         "limit",
+        "template",
+        "variables",
+        "version",
     ),
 )
 FILES = st.lists(
@@ -134,6 +144,7 @@ PATHS = ("/email",) * 6 + (
     "/callbacks",
     "/erase",
     "/hooks/capture",
+    "/templates/welcome/preview",
 )
 
 

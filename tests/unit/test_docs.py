@@ -51,7 +51,7 @@ def test_every_setting_that_is_documented_exists() -> None:
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in ROUTES])
 def test_every_route_is_documented(pattern: str) -> None:
-    names = {"providers": "<name>", "hooks": "<name>", "suppressions": "<address>"}
+    names = {"providers": "<name>", "hooks": "<name>", "suppressions": "<address>", "templates": "<name>"}
     shown = re.sub(r"\(\[\^/\]\+\)", names.get(pattern.split("/")[1], "<id>"), pattern)
 
     assert f" {shown}`" in DOCS["api.md"]

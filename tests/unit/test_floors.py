@@ -20,6 +20,7 @@ FLOORS = [
         "process",
         "callback",
         "suppression",
+        "template",
     },
     {
         "selector",
@@ -50,8 +51,11 @@ FLOORS = [
         "guard",
         "hook",
         "sns",
+        "dialect",
+        "sandbox",
+        "template_files",
     },
-    {"outbox", "providers", "simulate", "resolver"},
+    {"outbox", "providers", "simulate", "resolver", "templating"},
     {
         "fetch",
         "config",
@@ -66,6 +70,7 @@ FLOORS = [
         "accord",
         "neighbours",
         "callbacks",
+        "templates",
     },
     {"delivery", "rehearsal", "watch", "callback_drain", "reports", "webhooks"},
     {"drain"},
@@ -76,7 +81,7 @@ FLOORS = [
     {"smtpd"},
     {"serve", "remote", "logs", "crashtest", "doctor"},
     {"command", "backup", "trial", "supervisor", "stream"},
-    {"cli", "cli_keys", "cli_ops", "cli_callbacks", "cli_send", "cli_mails", "cli_suppressions"},
+    {"cli", "cli_keys", "cli_ops", "cli_callbacks", "cli_send", "cli_mails", "cli_suppressions", "cli_templates"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

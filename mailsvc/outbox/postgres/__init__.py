@@ -36,6 +36,7 @@ from .schema import prepare
 from .server import CERTAIN, Server
 from .suppressions import PostgresSuppressions
 from .tally import COMPACT
+from .templates import PostgresTemplates
 from .trouble import storage_trouble
 
 PING = "SELECT 1 FROM tally WHERE connection = -1 FOR UPDATE"  # needs what a write needs, and changes nothing
@@ -60,6 +61,7 @@ class PostgresOutbox:
         self.council = PostgresCouncil(server, bell)
         self.callbacks = PostgresCallbacks(server)
         self.suppressions = PostgresSuppressions(server)
+        self.templates = PostgresTemplates(server)
 
     @classmethod
     async def open(

@@ -26,11 +26,11 @@ WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
         $8::float8[], $9::float8[], $10::text[], $11::text[], $12::text[], $13::json[], $14::text[], $15::text[],
         $17::json[], $18::json[], $19::json[], $20::json[], $21::int[], $22::float8[], $23::int[], $24::boolean[],
-        $32::bool[])
+        $32::bool[], $33::text[])
     WITH ORDINALITY AS given (id, owner, status, sender_address, sender_name, subject, on_uncertain,
         created_at, due_at, content, html, text, people, key, fingerprint,
         tags, metadata, reply_to, headers, attachments, expires_at, lane, sensitive,
-        ignore_suppression, place)
+        ignore_suppression, template, place)
 ), keyed AS (
     {{keyed}}
     ON CONFLICT DO NOTHING RETURNING mail_id
@@ -38,9 +38,10 @@ WITH given AS (
     {{fresh}}
 ), mails AS (
     INSERT INTO mail (id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata,
-        ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive)
+        ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive, template)
     SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata, ignore_suppression,
-        created_at, created_at, due_at, due_at + behind($16), expires_at, lane, sensitive FROM fresh ORDER BY place
+        created_at, created_at, due_at, due_at + behind($16), expires_at, lane, sensitive, template
+    FROM fresh ORDER BY place
     {{conflict}} RETURNING id, status
 ), stored AS (
     SELECT * FROM fresh {{stored}}
@@ -69,9 +70,9 @@ _EACH = {
 }
 _ALL = {
     "keyed": """INSERT INTO idempotency (owner, key, fingerprint, mail_id, status, created_at, answer)
-    SELECT $35::text, $33::text, $36::text, id, status, created_at, $34::text FROM given
-    WHERE place = 1 AND $33::text IS NOT NULL""",
-    "fresh": "SELECT * FROM given WHERE $33::text IS NULL OR EXISTS (SELECT FROM keyed)",
+    SELECT $36::text, $34::text, $37::text, id, status, created_at, $35::text FROM given
+    WHERE place = 1 AND $34::text IS NOT NULL""",
+    "fresh": "SELECT * FROM given WHERE $34::text IS NULL OR EXISTS (SELECT FROM keyed)",
 }
 # The connection was cut, and the rows may be there already; if their transaction has not ended yet, this waits for it.
 _AGAIN = {"conflict": "ON CONFLICT (id) DO NOTHING", "stored": "WHERE id IN (SELECT id FROM mails)"}
@@ -172,7 +173,9 @@ def _values(additions: Sequence[Addition], here: float) -> tuple[object, ...]:
     rows = columns([_row(addition) for addition in additions], 15)
     more = columns([_more(addition.mail) for addition in additions], 8)
     files = columns([row for addition in additions for row in _files(addition.mail)], 7)
-    return (*rows, here, *more, *files, [addition.mail.ignore_suppression for addition in additions])
+    mails = [addition.mail for addition in additions]
+    last = ([mail.ignore_suppression for mail in mails], [mail.template and str(mail.template) for mail in mails])
+    return (*rows, here, *more, *files, *last)
 
 
 async def _first_answers(server: Server, additions: Sequence[Addition]) -> dict[str, Added | Exception]:

@@ -23,6 +23,7 @@ from ...model import (
     Status,
     first_id,
 )
+from ...template import Origin
 from ..base import Extent, Page
 from .batch import as_uuid, storable
 from .server import Server
@@ -49,7 +50,7 @@ FROM mail LEFT JOIN body ON body.mail = mail.id WHERE mail.id = $1
 
 RECORD = """mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at, mail.updated_at,
     mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
-    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive,
+    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive, mail.template,
     ARRAY(SELECT (address, name, role, status) FROM recipient
         WHERE recipient.mail = mail.id ORDER BY position) AS people"""
 RECORD_BY_ID = f"""
@@ -221,6 +222,7 @@ def _record(row: Row, **history: Any) -> Record:
     people = tuple(_recipient(each, status) for each in row["people"])
     history |= {"tags": tuple(_value(row["tags"], [])), "metadata": _value(row["metadata"], {})}
     history |= {"expires_at": row["expires_at"], "priority": LANES[row["lane"]], "sensitive": row["sensitive"]}
+    history |= {"template": Origin.parse(row["template"])}
     return Record(str(mail_id), Status(status), str(Mailbox(address, name)), subject, people, *rest[:7], **history)
 
 

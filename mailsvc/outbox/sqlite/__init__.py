@@ -20,6 +20,7 @@ from .engine import Engine, Transaction
 from .file import DatabaseFile
 from .schema import prepare
 from .suppressions import SqliteSuppressions
+from .templates import SqliteTemplates
 
 R = TypeVar("R")
 
@@ -42,6 +43,7 @@ class SqliteOutbox:
         self._file, self._engine, self._reserve, self._longest_log = file, engine, reserve, longest_log
         self.callbacks = SqliteCallbacks(engine)
         self.suppressions = SqliteSuppressions(engine)
+        self.templates = SqliteTemplates(engine)
 
     @classmethod
     async def open(cls, path: str, lock_wait: float = 0.0) -> SqliteOutbox:

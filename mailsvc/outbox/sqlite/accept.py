@@ -17,8 +17,9 @@ TIDY_STEP = 500  # rows forgotten at a time, so that nobody waits long
 
 INSERT_MAIL = """
 INSERT INTO mail (number, id, owner, status, sender_address, sender_name, subject, on_uncertain,
-    tags, metadata, ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    tags, metadata, ignore_suppression, created_at, updated_at, due_at, claimable_at, expires_at, lane, sensitive,
+    template)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_BODY = """
 INSERT INTO body (mail, content, html, text, reply_to, headers, attachments) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -125,7 +126,7 @@ def _mail_row(fresh: tuple[Addition, Added], number: int) -> tuple[object, ...]:
     sender = (mail.sender.address, _text(mail.sender.name))
     labels = (_json(mail.tags), _json(mail.metadata), mail.ignore_suppression)
     times = (mail.created_at, mail.created_at, addition.due_at, addition.due_at)
-    ways = (mail.expires_at, mail.priority.lane, mail.sensitive)
+    ways = (mail.expires_at, mail.priority.lane, mail.sensitive, mail.template and str(mail.template))
     return (*identity, *sender, _text(mail.subject), mail.on_uncertain.value, *labels, *times, *ways)
 
 

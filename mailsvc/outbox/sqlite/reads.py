@@ -25,6 +25,7 @@ from ...model import (
     Status,
     first_id,
 )
+from ...template import Origin
 from ..base import Page
 
 SELECT_MAIL = """
@@ -37,7 +38,7 @@ MAIL_BY_ID = f"{SELECT_MAIL} WHERE mail.id = ?"
 
 RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_name, mail.subject, mail.created_at,
     mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
-    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive"""
+    mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive, mail.template"""
 RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
 
 # Numbers grow as ids do, if not to the second: clocks are set back, too.
@@ -236,9 +237,10 @@ def _value(json: str | None, default: Any) -> Any:
 
 def _record(row: Row, recipients: list[Row], **history: Any) -> Record:
     """`history` is what a list leaves out: attempts and events."""
-    _, mail_id, status, address, name, subject, *rest, tags, metadata, expires_at, lane, sensitive = row
+    _, mail_id, status, address, name, subject, *rest, tags, metadata, expires_at, lane, sensitive, template = row
     history |= {"tags": tuple(_value(tags, [])), "metadata": _value(metadata, {})}
     history |= {"expires_at": expires_at, "priority": LANES[lane], "sensitive": bool(sensitive)}
+    history |= {"template": Origin.parse(template)}
     people = tuple(Recipient(each[1], each[2], each[3], Status(each[4] or status)) for each in recipients)
     return Record(mail_id, Status(status), str(Mailbox(address, name)), subject, people, *rest, **history)
 
