@@ -11,7 +11,6 @@ import structlog
 
 from . import process
 from .accord import Accord
-from .callback_drain import AT_A_TIME as CALLBACKS_AT_A_TIME
 from .callback_drain import TIMEOUT as CALLBACK_TIMEOUT
 from .callback_drain import CallbackDrain
 from .clock import SteadyClock
@@ -49,7 +48,7 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     outbox = await open_outbox(config.database_url, lock_wait=config.lock_wait, lease=config.lease)
     fetcher = Fetcher(timeout=config.timeout, concurrency=config.concurrency, cafile=cafile)
     guard = Guard(config.callback_allow)
-    messenger = Fetcher(timeout=CALLBACK_TIMEOUT, concurrency=CALLBACKS_AT_A_TIME, cafile=cafile, guard=guard)
+    messenger = Fetcher(timeout=CALLBACK_TIMEOUT, concurrency=config.callbacks, cafile=cafile, guard=guard)
     rng = random.Random()  # noqa: S311 - jitter, no secret
     bases = {name: settings.score for name, settings in config.providers.items()}
     selector, feed, journal = Selector(bases, rng=rng, exact=config.exact), Feed(), Journal(outbox)
@@ -64,7 +63,9 @@ async def running(config: Config, cafile: str | None = None) -> AsyncIterator[Se
     reports = Reports(outbox, providers, fetch, feed, courier.tally, config.public_url, clock, courier.reputation)
     service = Service(config, outbox, selector, courier, drain, feed, reports, accord)
     service.rehearsal = rehearsal
-    service.callback_drain = CallbackDrain(service.callbacks, messenger, rng, clock, config.keep_callbacks)
+    service.callback_drain = CallbackDrain(
+        service.callbacks, messenger, rng, clock, config.keep_callbacks, config.callbacks
+    )
     service.batches |= journal.sizes
     try:
         await _refuse_to_capture_live_mail(config, outbox)

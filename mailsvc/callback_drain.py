@@ -25,7 +25,7 @@ from .wire import Answer, HttpRequest, Response, retry_after
 HEARTBEAT = 0.5  # seconds between looks at the outbox when no bell rings; on the monotonic clock
 TIMEOUT = 15.0  # seconds a callback has to answer
 LEASE = 60.0  # seconds; longer than a try takes, so that nobody else makes it meanwhile
-AT_A_TIME, EACH, FIRST = 64, 32, 4  # tries in flight: in all, of one callback, of one that is not known yet
+EACH, FIRST = 32, 4  # tries in flight: of one callback, of one that is not known yet
 BATCH = 256  # results in one transaction
 TIDY_EVERY = 60.0  # seconds
 LONGEST_WAIT = 86_400.0  # seconds that a callback may ask to be left alone for
@@ -34,7 +34,8 @@ log = structlog.get_logger("mailsvc.callbacks")
 
 
 class CallbackDrain:
-    """Owns the tries in flight. Times for the outbox come from `clock`, Unix seconds; `keep` is how long a log is kept.
+    """Owns the tries in flight, `room` of them at a time. Times for the outbox come from `clock`, Unix seconds; `keep`
+    is how long a log is kept.
 
     `outcomes` counts tries: `delivered`, `failed` (it is tried again) and `given_up`.
     """
@@ -46,9 +47,10 @@ class CallbackDrain:
         rng: random.Random,
         clock: Callable[[], float] = time.time,
         keep: float = 30 * 86_400.0,
+        room: int = 64,
     ) -> None:
         self._callbacks, self._store, self._fetch = callbacks, callbacks.store, fetch
-        self._rng, self._clock, self._keep = rng, clock, keep
+        self._rng, self._clock, self._keep, self._room = rng, clock, keep, room
         self._endings = Batcher(self._end, BATCH, "callback tries")
         self._bell = asyncio.Event()
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by the notice's id, with the callback's
@@ -121,7 +123,7 @@ class CallbackDrain:
 
     def _free_rooms(self) -> Mapping[str, int]:
         """How many more tries of each callback may begin, in turns, so that none takes all the room."""
-        left = AT_A_TIME - len(self._running)
+        left = self._room - len(self._running)
         taken = Counter(callback_id for callback_id, _ in self._running.values())
         free = {
             each.id: self._rooms.get(each.id, FIRST) - taken[each.id]
@@ -129,6 +131,8 @@ class CallbackDrain:
             if each.disabled_at is None
         }
         wanting = sorted((room, callback_id) for callback_id, room in free.items() if room > 0)
+        if len(wanting) > left:  # by chance, since who has nothing to be told takes part as well
+            return dict.fromkeys((callback_id for _, callback_id in self._rng.sample(wanting, left)), 1)
         found: dict[str, int] = {}
         for place, (room, callback_id) in enumerate(wanting):
             share = min(room, left // (len(wanting) - place))

@@ -69,6 +69,7 @@ class Config:
     providers: Mapping[str, Settings]
     notes: tuple[str, ...] = ()
     rehearsal: bool = False
+    callbacks: int = 64  # tries of callbacks at a time; not a setting, but fewer where there are few files
 
     @property
     def live(self) -> bool:
@@ -79,6 +80,11 @@ class Config:
     def shared(self) -> bool:
         """Whether other processes may use the same database."""
         return not self.database_url.startswith("sqlite:")
+
+    @property
+    def smtp_connections(self) -> int:
+        """Connections of SMTP at a time."""
+        return 0 if self.smtp_port is None else max(1, min(100, self.max_connections // 2))
 
     @property
     def loopback(self) -> bool:

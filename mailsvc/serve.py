@@ -20,7 +20,6 @@ import structlog
 from tornado.netutil import bind_sockets
 
 from .assembly import running
-from .callback_drain import AT_A_TIME
 from .config import Config
 from .errors import ConfigError, OwnedByAnother
 from .service import Service
@@ -59,7 +58,7 @@ async def serve(
     _on_signals(end)
     if life is not None:
         asyncio.get_running_loop().add_reader(life, end.set)
-    config = _within_files(config)
+    config = within_files(config)
     async with AsyncExitStack() as stack:
         own = sockets or await _port(stack, config, end)
         service = await _begun(stack, config, end) if own else None
@@ -119,9 +118,13 @@ async def _begun(stack: AsyncExitStack, config: Config, end: asyncio.Event) -> S
     return None if begin.cancelled() else begin.result()
 
 
-def _within_files(config: Config) -> Config:
-    """The configuration with as many connections as there are files for, after asking the system for enough."""
-    wanted = config.max_connections + FAREWELLS + config.concurrency + AT_A_TIME + SPARE_FILES
+def within_files(config: Config) -> Config:
+    """The configuration with as many connections as there are files for, after asking the system for enough.
+
+    In either direction: of providers and of callbacks, as many as are in use may be kept for the next time.
+    """
+    inward = config.max_connections + FAREWELLS + config.smtp_connections
+    wanted = inward + 2 * config.concurrency + 2 * config.callbacks + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return config
@@ -129,10 +132,12 @@ def _within_files(config: Config) -> Config:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == wanted:
         return config
-    third = max(4, (soft - SPARE_FILES) // 3)
-    connections, concurrency = min(config.max_connections, third), min(config.concurrency, third)
+    left = max(24, soft - SPARE_FILES)
+    concurrency, callbacks = min(config.concurrency, left // 6), min(config.callbacks, left // 6)
+    # Each of those that are turned away, and of those that speak SMTP, are half as many at most.
+    connections = min(config.max_connections, (left - 2 * concurrency - 2 * callbacks) // 2)
     log.warning("few_files", allowed=soft, wanted=wanted, connections=connections, concurrency=concurrency)
-    return replace(config, max_connections=connections, concurrency=concurrency)
+    return replace(config, max_connections=connections, concurrency=concurrency, callbacks=callbacks)
 
 
 def listen(config: Config) -> list[socket]:

@@ -27,7 +27,6 @@ from .submission import parse
 from .web.door import WRONG_KEYS, household
 from .web.intake import BODIES
 
-CONNECTIONS = 100  # at a time; one more is told so and closed
 LARGE = 256 * 1024  # bytes of a message that is read off the event loop
 LONGEST_LINE = 64 * 1024  # bytes; the standard says 998, and many do not know
 PATIENCE = 5  # times as long as a client of HTTP may take: a message is one command
@@ -196,7 +195,9 @@ class SmtpServer:
         try:
             self._server = await loop.create_server(
                 lambda: (
-                    Full() if len(self._open_now) >= CONNECTIONS else Conversation(door, self._open_now, self._context)
+                    Full()
+                    if len(self._open_now) >= config.smtp_connections
+                    else Conversation(door, self._open_now, self._context)
                 ),
                 config.host,
                 config.smtp_port,

@@ -51,6 +51,11 @@ class Child:
     silent: bool = False  # its pipe has ended without a word
 
 
+def pause_after(failures: int) -> float:
+    """Seconds until the next start, after so many in a row that have failed."""
+    return min(PAUSE_MAX, 2.0 ** min(failures, 10))
+
+
 class Supervisor:
     """Times are on the monotonic clock."""
 
@@ -167,15 +172,19 @@ class Supervisor:
             in_peace = code == OK or (code == -signal.SIGTERM and not child.serves)
             self._code = self._code or (OK if in_peace else max(code, FAILED))
             return
-        log.warning("process_ended", pid=child.pid, code=code, served=child.serves)
         if child.serves:
+            log.warning("process_ended", pid=child.pid, code=code)
             self._not_before = child.started_at + APART
             return
         self._failures += 1
-        self._not_before = time.monotonic() + min(PAUSE_MAX, 2.0**self._failures)
         nobody = not any(each.serves for each in self._children.values())
         if not self._served or (nobody and self._failures >= FAILURES):
+            log.error("given_up", pid=child.pid, code=code, failed_starts=self._failures)
             self._end(max(code, FAILED) if code else OK)
+            return
+        pause = pause_after(self._failures)
+        self._not_before = time.monotonic() + pause
+        log.warning("start_failed", pid=child.pid, code=code, failed_starts=self._failures, again_in=pause)
 
     # In a child.
 

@@ -19,6 +19,7 @@ import pytest
 from yarl import URL
 
 from tests.deploy.programs import DEPLOY, ROOT, procfile, system_program
+from tests.deploy.test_platforms import accepting
 from tests.e2e.process import FORM
 from tests.fakes import Certificate
 from tests.postgres import PostgresServer
@@ -146,6 +147,34 @@ async def test_mail_goes_in_through_nginx_and_its_story_comes_out_as_it_happens(
     assert accepted[1].encode() in heard
     assert too_large == (413, "too_large")
     assert metrics == 200
+
+
+async def test_over_tls_one_stream_tells_of_the_mails_of_all_processes(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    certificate = Certificate.make(tmp_path)
+    settings = {"DATABASE_URL": postgres.create(), "MAILSVC_API_KEY": KEY, "MAILSVC_CAPTURE": "1"}
+    async with (
+        procfile(**settings, WEB_CONCURRENCY="2") as served,
+        nginx(tmp_path, MACHINE, served.port, certificate) as front,
+        caller(certificate) as http,
+        http.get(f"{front.url}/events") as stream,
+    ):
+        heard, ids, by = b"", set[str](), set[str]()
+        while len(by) < 2:
+            sent = [http.post(f"{front.url}/email", json=FORM) for _ in range(16)]  # at once: over many connections
+            ids |= {(await answer.json())["id"] for answer in await asyncio.gather(*sent)}
+            async with http.get(f"{front.url}/metrics") as answer:
+                by = accepting(await answer.text())
+        while not all(told(heard, mail_id) for mail_id in ids):
+            heard += await asyncio.wait_for(stream.content.readany(), 20)
+
+    assert len(ids) >= 16
+
+
+def told(heard: bytes, mail_id: str) -> bool:
+    """Whether the stream has said that a mail was sent."""
+    return re.search(rb'"id":"%b"[^\n]*"status":"sent"' % mail_id.encode(), heard) is not None
 
 
 async def test_the_pages_files_come_from_nginx_and_everything_over_tls(

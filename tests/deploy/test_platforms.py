@@ -37,6 +37,36 @@ async def test_the_procfile_serves_and_ends_in_peace_when_the_platform_says_so(
     assert '"event":"stopped"' in "".join(served.said)
 
 
+async def test_the_procfile_runs_as_many_processes_as_the_platform_says_and_ends_all_of_them_in_peace(
+    postgres: PostgresServer,
+) -> None:
+    settings = {"DATABASE_URL": postgres.create(), "MAILSVC_API_KEY": KEY, "MAILSVC_CAPTURE": "1"}
+    async with procfile(**settings, WEB_CONCURRENCY="2") as served:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
+            ids, by = list[str](), set[str]()
+            while len(by) < 2:  # each request on a connection of its own, so that either process may take it
+                fresh = {"Connection": "close"}
+                async with http.post(f"http://127.0.0.1:{served.port}/email", json=FORM, headers=fresh) as answer:
+                    ids.append((await answer.json())["id"])
+                async with http.get(f"http://127.0.0.1:{served.port}/metrics", headers=fresh) as answer:
+                    by = accepting(await answer.text())
+            states = set()
+            for mail_id in ids:
+                async with http.get(f"http://127.0.0.1:{served.port}/email/{mail_id}?wait=settled") as answer:
+                    states.add((await answer.json())["status"])
+    said = "".join(served.said)
+
+    assert states == {"sent"}
+    assert (said.count('"event":"serving"'), said.count('"event":"stopped"')) == (2, 2)
+    assert '"event":"all_stopped"' in said
+    assert "web.1 stopped (rc=0)" in said
+
+
+def accepting(metrics: str) -> set[str]:
+    """The processes that have accepted mails."""
+    return set(re.findall(r'^mailsvc_accepted_mails_total\{process="([^"]+)"\} [1-9]', metrics, re.MULTILINE))
+
+
 def test_a_platform_finds_one_python_version_and_locked_requirements_with_hashes() -> None:
     requirements = (ROOT / "requirements.txt").read_text()
     pins = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==", requirements, re.MULTILINE)

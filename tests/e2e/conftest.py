@@ -32,8 +32,8 @@ def _database(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param != "postgres":
         yield
         return
-    if request.node.get_closest_marker("sqlite"):
-        pytest.skip("about the SQLite file itself")
+    if of_file := request.node.get_closest_marker("sqlite"):
+        pytest.skip(*(of_file.args or ("about the SQLite file itself",)))
     server = request.getfixturevalue("postgres")
     process.default_database = functools.cache(lambda folder: str(server.create()))
     yield

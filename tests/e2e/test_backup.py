@@ -26,6 +26,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.sqlite
 async def test_a_backup_is_made_while_mails_go_in_and_can_be_served_from(tmp_path: Path) -> None:
     saved = tmp_path / "saved.db"
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY) as service:
@@ -56,6 +57,7 @@ async def test_a_backup_is_made_while_mails_go_in_and_can_be_served_from(tmp_pat
     assert saved.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.sqlite
 async def test_a_backup_is_made_from_the_file_when_no_server_has_it(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         for _ in range(3):
@@ -68,6 +70,7 @@ async def test_a_backup_is_made_from_the_file_when_no_server_has_it(tmp_path: Pa
     assert count(tmp_path / "saved.db") == 3
 
 
+@pytest.mark.sqlite
 async def test_a_backup_never_overwrites(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     async with Mailsvc(tmp_path) as service:
@@ -98,6 +101,7 @@ async def test_a_backup_needs_a_key_that_may_do_everything(tmp_path: Path, key: 
     assert after == before
 
 
+@pytest.mark.sqlite
 async def test_a_backup_that_cannot_be_made_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     nothing = await run(tmp_path, "backup", "saved.db")
     nowhere = await run(tmp_path, "backup", "saved.db", "--url", "http://127.0.0.1:9")
@@ -112,6 +116,7 @@ async def test_a_backup_that_cannot_be_made_says_why_and_leaves_nothing(tmp_path
     assert not [name for name in names(tmp_path) if "saved" in name]
 
 
+@pytest.mark.sqlite
 async def test_a_damaged_database_gives_no_backup(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         await service.settled(await service.post())
@@ -151,6 +156,7 @@ async def test_migrate_brings_the_schema_up_to_date_and_ends(tmp_path: Path, pos
     assert names(tmp_path) == ["mailsvc.db", "mailsvc.db.lock"]
 
 
+@pytest.mark.sqlite
 async def test_migrate_waits_for_nobody_who_owns_the_file(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         code, _, err = await run(tmp_path, "migrate")

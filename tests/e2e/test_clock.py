@@ -92,6 +92,7 @@ async def test_a_mail_that_waits_for_its_next_round_does_not_wait_an_hour_more(t
     assert mail["attempts"][-1]["outcome"] == "accepted"
 
 
+@pytest.mark.sqlite("PostgreSQL goes by its own clock, which is not set here")
 async def test_nothing_is_sent_earlier_than_by_what_the_clock_was_set(tmp_path: Path) -> None:
     clock = WallClock(tmp_path)
     async with FakeProvider() as sendgrid, FakeProvider() as mandrill:

@@ -14,6 +14,7 @@ from tests.e2e.truth import judged
 from tests.fakes import FakeProvider
 
 MAILS, CLIENTS, KILLS = 1000, 32, 3
+LEASE = {"MAILSVC_LEASE": "2"}  # on PostgreSQL, what a process that was killed has begun is found after that
 
 
 async def _client(service: Mailsvc, numbers: "asyncio.Queue[int]", accepted: list[str]) -> None:
@@ -49,33 +50,36 @@ async def test_a_thousand_mails_survive_three_kills(tmp_path: Path) -> None:
         numbers.put_nowait(number)
     async with FakeProvider(ledger=tmp_path / "ledger.jsonl") as sendgrid, FakeProvider() as mandrill:
         sendgrid.fault("delay", seconds=0.02)
-        settings = live(sendgrid, mandrill, MAILSVC_UNCERTAIN_AFTER="1", MAILSVC_LOG="warning")
+        settings = live(sendgrid, mandrill, MAILSVC_UNCERTAIN_AFTER="1", MAILSVC_LOG="warning", **LEASE)
         async with Mailsvc(tmp_path, **settings) as service:
             clients = [_client(service, numbers, accepted) for _ in range(CLIENTS)]
             await asyncio.gather(*clients, _killer(service, accepted))
             for mail_id in accepted:
                 await service.until(mail_id, "sent")
-            findings = await judged(service, accepted, sendgrid, mandrill)
+            # On PostgreSQL, kills that follow each other within a lease are found together.
+            together = KILLS if "DATABASE_URL" in service.settings else 1
+            findings = await judged(service, accepted, sendgrid, mandrill, dead=together)
 
     assert findings.broken == ()
     assert (findings.accepted, findings.handed_over, findings.lost, findings.unexplained) == (MAILS, MAILS, 0, 0)
     assert findings.doubled <= findings.in_doubt
-    with sqlite3.connect(tmp_path / "mailsvc.db") as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()
+    if together == 1:
+        with sqlite3.connect(tmp_path / "mailsvc.db") as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        database.close()
 
 
 async def test_a_mail_whose_provider_was_asked_when_the_process_died_is_in_doubt_and_then_resent(
     tmp_path: Path,
 ) -> None:
     async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
-        settings = live(sendgrid, mandrill, MAILSVC_UNCERTAIN_AFTER="1")
+        settings = live(sendgrid, mandrill, MAILSVC_UNCERTAIN_AFTER="2", **LEASE)
         async with Mailsvc(tmp_path, **settings) as service:
             sendgrid.fault("kill", pid=service.process.pid, at="answer", times=1)
             mail_id = await service.post()
             await service.ended()
             await service.start()
-            doubt = await service.mail(mail_id)
+            doubt = await service.until(mail_id, "uncertain")
             sent = await service.until(mail_id, "sent")
             findings = await judged(service, [mail_id], sendgrid, mandrill)
 
@@ -113,7 +117,7 @@ async def test_a_start_that_is_killed_again_and_again_loses_nothing(tmp_path: Pa
     rng = random.Random(7)
     async with FakeProvider() as sendgrid:
         sendgrid.fault("delay", seconds=0.3)
-        async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_UNCERTAIN_AFTER="0.1")) as service:
+        async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_UNCERTAIN_AFTER="0.1", **LEASE)) as service:
             ids = [await service.post() for _ in range(20)]
             for _ in range(5):
                 await asyncio.sleep(rng.uniform(0, 0.05))

@@ -16,6 +16,7 @@ from tests.e2e.test_main_path import live
 from tests.e2e.truth import judged
 from tests.fakes import FakeProvider
 from tests.postgres import PostgresServer
+from tests.unit.test_outbox_postgres_open import old_server
 
 ODD_IDS = ["nonsense", "%00", "%ed%a0%80", "01890000-0000-7000-8000-00000000000A", "1" * 5000, "%F0%9F%92%A9", "'; --"]
 ODD_QUERIES = [
@@ -138,6 +139,7 @@ async def test_a_mail_accepted_by_a_busy_process_is_sent_by_an_idle_one(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
+        ("scheme", "DATABASE_URL must be sqlite:///"),
         ("host", "cannot be reached"),
         ("password", 'password authentication failed for user "keyed"'),
         ("database", 'database "nowhere" does not exist'),
@@ -151,7 +153,9 @@ async def test_a_database_that_cannot_be_used_ends_the_start_with_78_and_its_rea
     secret = "pa55w0rd-CANARY"
     url = postgres.create()
     name = url.split("/")[3].split("?")[0]
-    if fault == "host":
+    if fault == "scheme":
+        url = f"mysql://ann:{secret}@127.0.0.1/mail"
+    elif fault == "host":
         url = f"postgres://ann:{secret}@127.0.0.1:1/mail"
     elif fault == "password":
         url, words = postgres.url(name, f"strict:{quote(secret)}"), words.replace("keyed", "strict")
@@ -168,6 +172,18 @@ async def test_a_database_that_cannot_be_used_ends_the_start_with_78_and_its_rea
     assert words in err
     assert secret not in out + err
     assert "Traceback" not in err
+
+
+async def test_a_server_that_is_too_old_ends_the_start_with_78_and_the_doctor_says_the_same(tmp_path: Path) -> None:
+    async with old_server("14.9") as port:
+        url = f"postgres://ann:pa55w0rd-CANARY@127.0.0.1:{port}/mail?sslmode=disable"
+        code, out, err = await run(tmp_path, "serve", DATABASE_URL=url)
+        examined, found, _ = await run(tmp_path, "doctor", "--offline", DATABASE_URL=url)
+
+    assert (code, examined) == (78, 78)
+    assert "is version 14: 15 or newer is needed" in err
+    assert "is version 14: 15 or newer is needed" in found
+    assert "CANARY" not in out + err + found
 
 
 async def _end(service: Mailsvc) -> int:

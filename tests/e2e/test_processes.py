@@ -85,6 +85,31 @@ def event(text: bytes) -> tuple[str, dict[str, Any]]:
     return fields.get("event", ""), json.loads(fields.get("data", "{}"))
 
 
+async def test_who_waits_at_one_process_is_answered_when_another_has_sent_the_mail(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.create()
+    async with FakeProvider() as sendgrid, FakeProvider() as other, AsyncExitStack() as stack:
+        other.fault("hang")
+        # One that can send nothing more: its only attempt never ends.
+        busy = live(other, DATABASE_URL=url, MAILSVC_CONCURRENCY="1", MAILSVC_TIMEOUT="300")
+        busy["MANDRILL_API_KEY"], busy["MANDRILL_URL"] = busy.pop("SENDGRID_API_KEY"), busy.pop("SENDGRID_URL")
+        waited_at = await stack.enter_async_context(Mailsvc(tmp_path, **busy))
+        stuck = await waited_at.post()
+        await waited_at.until(stuck, "sending")
+        posted_at = await stack.enter_async_context(Mailsvc(tmp_path, **live(sendgrid, DATABASE_URL=url)))
+        await posted_at.call("POST", "/providers/sendgrid/pause")
+        mail_id = await posted_at.post()
+        waiting = asyncio.create_task(waited_at.settled(mail_id))
+        before = (await waited_at.mail(mail_id))["status"], waiting.done()
+        await posted_at.call("POST", "/providers/sendgrid/resume")
+        mail = await waiting
+        still = (await waited_at.mail(stuck))["status"]
+
+    assert before == ("queued", False)
+    assert (mail["status"], still, sendgrid.accepted(mail_id)) == ("sent", "sending", 1)
+
+
 async def test_who_waits_for_a_mail_is_woken_by_another_process(tmp_path: Path, postgres: PostgresServer) -> None:
     url = postgres.create()
     async with opened(url) as one, opened(url) as other:

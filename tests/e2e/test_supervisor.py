@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 from prometheus_client import parser
 
+from mailsvc.supervisor import FAILURES, pause_after
 from tests.e2e.process import FORM, Mailsvc, run
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
@@ -130,6 +132,67 @@ async def test_a_start_that_cannot_succeed_is_told_once_with_its_exit_code(tmp_p
 
     assert code == 78
     assert err.count("cannot be reached") == 1
+
+
+def impatient(folder: Path) -> tuple[str, ...]:
+    """What to run a service under whose parent does not wait long between starts that fail."""
+    (folder / "impatient.py").write_text(
+        "import runpy, sys\n"
+        "from mailsvc import supervisor\n"
+        "supervisor.PAUSE_MAX = 0.1\n"
+        "sys.argv = sys.argv[3:]\n"
+        'runpy.run_module("mailsvc", run_name="__main__", alter_sys=True)\n'
+    )
+    return sys.executable, str(folder / "impatient.py")
+
+
+def set_schema(postgres: PostgresServer, url: str, number: int) -> int:
+    """Make the schema one that this code has never heard of, or what it was; what it was."""
+    was = postgres.run("SELECT number FROM mailsvc.schema_version", database=url)
+    postgres.run(f"UPDATE mailsvc.schema_version SET number = {number}", database=url)
+    return int(was)
+
+
+async def test_who_serves_goes_on_while_another_cannot_start_and_is_joined_as_soon_as_it_can(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.create()
+    async with Mailsvc(tmp_path, *impatient(tmp_path), DATABASE_URL=url, WEB_CONCURRENCY="2") as service:
+        schema = set_schema(postgres, url, 99)
+        victim = min(children(service))
+        os.kill(victim, signal.SIGKILL)
+        while len(told(service, "start_failed")) < FAILURES + 1:
+            await asyncio.sleep(0.02)
+        mail = await service.settled(await service.post())
+        set_schema(postgres, url, schema)
+        while len(told(service, "process_serves")) < 3:
+            await asyncio.sleep(0.02)
+        both = children(service)
+        service.terminate()
+        code = await service.ended()
+
+    assert (mail["status"], len(both), victim in both, code) == ("sent", 2, False, 0)
+    assert {line["code"] for line in told(service, "start_failed")} == {78}
+    assert told(service, "given_up") == []
+
+
+async def test_when_nobody_serves_and_nobody_can_start_it_is_given_up_with_the_reason_and_its_code(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.create()
+    async with Mailsvc(tmp_path, *impatient(tmp_path), DATABASE_URL=url, WEB_CONCURRENCY="2") as service:
+        set_schema(postgres, url, 99)
+        for pid in children(service):
+            os.kill(pid, signal.SIGKILL)
+        code = await service.ended()
+
+    (given_up,) = told(service, "given_up")
+    assert (code, given_up["code"]) == (78, 78)
+    assert len([line for line in service.log if "was written by a newer mailsvc" in line]) >= FAILURES
+
+
+def test_starts_that_fail_for_days_are_half_a_minute_apart() -> None:
+    assert [pause_after(failures) for failures in (1, 2, 3, 4, 5, 100_000)] == [2, 4, 8, 16, 30, 30]
 
 
 async def test_sqlite_has_one_process_and_says_so(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ class World:
         self.callbacks = Callbacks(outbox, Guard(), lambda: self.now)
         self.drain = self.new_drain()
 
-    def new_drain(self) -> CallbackDrain:
-        return CallbackDrain(self.callbacks, self.fetch, random.Random(4), lambda: self.now)
+    def new_drain(self, room: int = 64) -> CallbackDrain:
+        return CallbackDrain(self.callbacks, self.fetch, random.Random(4), lambda: self.now, room=room)
 
     async def fetch(self, request: HttpRequest) -> Answer:
         self.in_flight += 1
@@ -283,6 +283,20 @@ async def test_a_callback_gets_more_at_a_time_while_it_takes_them_and_one_when_i
 
     assert FIRST < most <= EACH
     assert there.most == 1
+
+
+async def test_no_more_are_told_at_a_time_than_there_is_room_for_and_everybody_gets_a_turn(tmp_path: Path) -> None:
+    async with world(tmp_path) as there:
+        await there.drain.stop(1.0)
+        there.drain = there.new_drain(room=3)
+        there.drain.start()
+        for number in range(5):
+            await there.callbacks.create(f"{URL}/{number}", ["*"], "")
+        await there.mails(4)
+        await there.at(NOW)
+
+    assert len(there.told) == 20
+    assert there.most == 3
 
 
 async def test_one_callback_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
