@@ -6,9 +6,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+NPM    := tests/javascript/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres faulttest check bench crashtest deploy-check format system lock clean
+.PHONY: help run test test-postgres faulttest check bench crashtest deploy-check format system javascript lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -16,10 +17,10 @@ help: ## list the commands
 run: $(RUN) ## install what is needed into .venv and serve on http://127.0.0.1:8080
 	@$(BIN)/python -m mailsvc serve
 
-test: $(DEV) system check ## the whole test suite: lint, types, unit, contract, e2e
+test: $(DEV) system check javascript ## the whole test suite: lint, types, unit, contract, e2e
 	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
-test-postgres: $(DEV) system ## every e2e test that can, on PostgreSQL; `make test` runs the main ones on both
+test-postgres: $(DEV) system javascript ## every e2e test that can, on PostgreSQL; `make test` runs the main ones on both
 	@E2E_DATABASE=postgres $(BIN)/python -m pytest -q -n auto --dist loadgroup tests/e2e
 
 faulttest: $(DEV) ## kill, or fail, each write of one accept and one send, one after the other: minutes
@@ -46,12 +47,14 @@ format: $(DEV) ## put the code into shape
 system: ## the programs that tests drive and that pip cannot bring
 	@sh tests/system.sh
 
+javascript: $(NPM) ## what examples in JavaScript import, and the SDKs that are driven, into tests/javascript
+
 lock: $(DEV) ## requirements.in -> requirements.txt: exact versions with hashes
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove .venv and caches, never a database
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) tests/javascript/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mailsvc needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make run PYTHON=python3.12" >&2; exit 1; }
@@ -68,3 +71,8 @@ $(DEV): requirements-dev.txt $(RUN)
 	@echo "installing requirements-dev.txt into $(VENV) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-dev.txt
 	@touch $@
+
+$(NPM): tests/javascript/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: the SDKs in JavaScript are not tested" >&2; exit 0; }; \
+	  echo "installing tests/javascript ..."; \
+	  cd tests/javascript && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.installed

@@ -143,6 +143,17 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Glimpse:
+    """How a callback stands, for who looks at it from outside of the service: `waiting` is how many notices wait."""
+
+    id: str
+    url: str = field(repr=False)
+    disabled_why: Off | None
+    failing_since: float | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """How many notices of a callback wait, and since when the first of them is due."""
 

@@ -17,10 +17,10 @@ DESTINATION = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Connect to no provider.")
+@click.option("--offline", is_flag=True, help="Connect to no provider, and look no name up.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(offline: bool, as_json: bool) -> None:
-    """Look at every setting, the database, its disk, the clock and the providers; say what to mend, and change nothing.
+    """Look at settings, database, disk, clock, callbacks, certificate and providers; say what to mend; change nothing.
 
     Connects to each provider's host, and hands nothing over: whether it takes the key, only a mail tells.
 
@@ -44,12 +44,16 @@ def doctor(offline: bool, as_json: bool) -> None:
 def config(as_json: bool) -> None:
     """Every setting that counts here and now: its value, and whether it was set. Secrets are shown as ***.
 
+    What is set and counts for nothing is said as a note, on the standard error.
+
     \b
     Examples:
       mailsvc config
       mailsvc config --json
     """
     rows = effective(os.environ)
+    for note in Config.from_environ(os.environ).notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         click.echo(json.dumps([dict(zip(("name", "value", "origin"), row, strict=True)) for row in rows], indent=2))
         return

@@ -14,6 +14,7 @@ import click
 
 from . import logs
 from .command import asks_server
+from .model import Status
 
 if TYPE_CHECKING:
     from .remote import Remote
@@ -33,6 +34,7 @@ _SUBJECT, _CONTENT = "A test mail of mailsvc", "**It works.** This mail was sent
 @click.option("--from", "sender", help="The sender; default: what the server is configured with.")
 @click.option("--provider", help="Send now and through this provider alone, with the settings of this environment.")
 @click.option("--idempotency-key", help="Makes it safe to repeat the command; not with --provider.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; print what would be done, and by whom.")
 @click.option("--wait", is_flag=True, help="Wait until the mail has left the queue and print what happened.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @asks_server
@@ -48,6 +50,7 @@ def send(
     sender: str | None,
     provider: str | None,
     idempotency_key: str | None,
+    dry_run: bool,
     wait: bool,
     as_json: bool,
 ) -> int:
@@ -60,10 +63,13 @@ def send(
     Examples:
       mailsvc send ann@example.com -s Hello -c '**It works.**' --wait
       echo '# Report' | mailsvc send ann@example.com bob@example.com -s Report --attach report.pdf
+      mailsvc send ann@example.com -s Hello --html '<p>Hi</p>' --dry-run
       mailsvc send me@example.com --provider postmark
 
     Exit codes: 0 accepted, 1 not, 2 usage, 75 still on its way, 78 bad configuration.
     """
+    if dry_run and (provider or wait):
+        raise click.UsageError("--dry-run sends nothing: leave --wait and --provider out")
     people = [*to, *more]
     if not people:
         raise click.UsageError("who is it for? mailsvc send ann@example.com …")
@@ -78,7 +84,39 @@ def send(
         mail["attachments"] = [_file(path) for path in attach]
     if provider:
         return _try(provider, mail, as_json)
+    if dry_run:
+        return _plan(remote, mail, as_json)
     return remote.send(mail, idempotency_key, wait, as_json)
+
+
+def _plan(remote: Remote, mail: dict[str, Any], as_json: bool) -> int:
+    nobody: list[bool] = []
+
+    def words(plan: dict[str, Any]) -> str:
+        nobody.append(plan["status"] == Status.SUPPRESSED)
+        return planned(plan)
+
+    code = remote.ask("POST", "/email", {**mail, "dry_run": True}, as_json, words)
+    return 1 if code or any(nobody) else 0
+
+
+def planned(plan: dict[str, Any]) -> str:
+    """What would be done, as a person reads it: the mail, who would be asked in which order, what to think about."""
+    from .remote import table  # noqa: PLC0415 - a command pays for its own imports only
+
+    rows = [("provider", "score", "state", "takes up to", "why")]
+    for row in plan["providers"]:
+        limit = f"{row['size_limit']:,} bytes" if row["size_limit"] else "any size"
+        rows.append((row["provider"], f"{row['score']:.1f}", row["state"], limit, row.get("reason") or ""))
+    lines = [
+        f"would be {plan['status']}, due {plan['due_at']}; nothing was stored or sent",
+        f"from {plan['from']} to {', '.join(plan['to'])}: {plan['subject']}",
+        f"{plan['size']:,} bytes",
+        table(rows),
+        *(f"left out: {each['address']} is on the suppression list ({each['reason']})" for each in plan["suppressed"]),
+        *(f"warning: {words}" for words in plan["warnings"]),
+    ]
+    return "\n".join(lines)
 
 
 def _try(provider: str, mail: dict[str, Any], as_json: bool) -> int:

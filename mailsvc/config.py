@@ -142,7 +142,7 @@ class Config:
             smtp_cert=read.get("MAILSVC_SMTP_CERT", Path, None),
             smtp_key=read.get("MAILSVC_SMTP_KEY", Path, None),
             providers=providers,
-            notes=read.notes(),
+            notes=read.notes() + tuple(_unused(read)),
         )
         _check_reach(config, read)
         if read.faults:
@@ -229,6 +229,18 @@ def _switched_on(kind: type[Provider], read: _Reader) -> bool:
     if missing and kind.env[0] not in missing:
         read.faults.append(f"{kind.env[0]} is set, but {' and '.join(missing)} is not: {kind.name} needs all of them")
     return not missing
+
+
+def _unused(read: _Reader) -> list[str]:
+    """What is set for a provider that is off because its key is not."""
+    found = []
+    for kind in all_providers().values():
+        prefix = f"{kind.name.upper()}_"
+        more = [*kind.env[1:], *kind.optional, f"{prefix}URL", f"{prefix}SCORE", f"{prefix}WEBHOOK_KEY"]
+        if kind.env and read.raw(kind.env[0]) is None:
+            given = [name for name in more if name.startswith(prefix) and read.environ.get(name, "").strip()]
+            found += [f"{name} is set, but {kind.env[0]} is not, so {kind.name} is not used" for name in given]
+    return found
 
 
 def _settings(kind: type[Provider], read: _Reader, score: float) -> Settings:

@@ -226,7 +226,7 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password="")  # so that nobody is asked for one
     except (OSError, ssl.SSLError) as error:
         words = f"MAILSVC_SMTP_CERT={cert} and MAILSVC_SMTP_KEY={key} cannot be used: {error.strerror or error}"
         raise ConfigError([words]) from error

@@ -206,6 +206,9 @@ class Submission(BaseModel):
         )
 
 
+_NAMES = frozenset(field.alias or name for name, field in Submission.model_fields.items())
+
+
 def _once(boxes: tuple[Mailbox, ...], seen: set[str]) -> tuple[Mailbox, ...]:
     found = []
     for box in boxes:
@@ -216,7 +219,8 @@ def _once(boxes: tuple[Mailbox, ...], seen: set[str]) -> tuple[Mailbox, ...]:
 
 
 def parse(fields: Mapping[str, Any]) -> Submission:
-    """Fields of a request -> Submission. Raises InvalidMail with every fault."""
+    """Fields of a request -> Submission; one that is null is not given. Raises InvalidMail with every fault."""
+    fields = {name: value for name, value in fields.items() if value is not None or name not in _NAMES}
     faults = _faults_between(fields)
     try:
         submission = Submission.model_validate(fields)

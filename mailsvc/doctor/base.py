@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from enum import StrEnum
+
+OUR_ANSWER = b'{"status":"ok"}'
 
 
 class Level(StrEnum):
@@ -46,5 +50,14 @@ def misconfigured(subject: str, found: str, fix: str = "") -> Finding:
 
 
 def fail(subject: str, found: str, fix: str) -> Finding:
-    """Mail will not go out, or may be lost."""
+    """Mail will not go out, or may be lost; or nobody is told what becomes of it."""
     return Finding(Level.FAIL, subject, found, fix)
+
+
+def is_ours(port: int) -> bool:
+    """Whether it is mailsvc that listens on a port of this machine."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            return bool(answer.read(100) == OUR_ANSWER)
+    except (OSError, urllib.error.URLError):
+        return False

@@ -6,8 +6,6 @@ import asyncio
 import errno
 import socket
 import time
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 from ..address import Mailbox
@@ -18,10 +16,9 @@ from ..model import Message, new_id
 from ..providers import all_providers
 from ..providers.base import Provider
 from ..wire import HttpRequest, Request, SmtpRequest
-from .base import Finding, fail, ok, warn
+from .base import Finding, fail, is_ours, ok, warn
 
 TIMEOUT = 5.0  # seconds for a connection
-OUR_ANSWER = b'{"status":"ok"}'
 # Where a connection leads depends on no message; it is made to be asked where it would go, and never sent.
 _DOCTOR = Mailbox("doctor@localhost.localdomain")
 SAMPLE = Message(new_id(0.0), _DOCTOR, (_DOCTOR,), "doctor", "doctor", "doctor")
@@ -46,7 +43,7 @@ async def port(config: Config) -> list[Finding]:
         if error.errno != errno.EADDRINUSE:
             words = f"HOST={config.host} PORT={config.port} cannot be used: {(error.strerror or str(error)).lower()}"
             return [fail("port", words, "set HOST and PORT to what this machine and this user have")]
-        if await asyncio.to_thread(_is_ours, config.port):
+        if await asyncio.to_thread(is_ours, config.port):
             return [ok("port", f"mailsvc is serving on {config.port}")]
         fix = "stop it, or set PORT to another one"
         return [fail("port", f"PORT={config.port} is used by another program", fix)]
@@ -97,11 +94,3 @@ def _bind(host: str, number: int) -> None:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(address)
         trial.listen(1)
-
-
-def _is_ours(number: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{number}/healthz", timeout=2) as answer:
-            return bool(answer.read(100) == OUR_ANSWER)
-    except (OSError, urllib.error.URLError):
-        return False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
-from ..callback import CallbackStore
+from ..callback import CallbackStore, Glimpse
 from ..council import Council
 from ..model import LANES, Attachment, Event, Mail, Outcome, Payload, Priority, Record, Report, Resolution, Status
 from ..suppression import SuppressionStore
@@ -191,7 +191,7 @@ class Inspection:
 
     `file` is the database's, where it is one, and `owner` says in words who has it. `last_mail_at` is when the newest
     mail was accepted, `clock` what the database's own clock says: Unix times, None where there is none. `remarks` are
-    what is not as it should be, each with what to do.
+    what is not as it should be, each with what to do. `callbacks` is None where they could not be looked at.
     """
 
     place: str
@@ -202,6 +202,7 @@ class Inspection:
     last_mail_at: float | None = None
     clock: float | None = None
     remarks: tuple[tuple[str, str], ...] = ()
+    callbacks: tuple[Glimpse, ...] | None = None
 
 
 class Fate(StrEnum):

@@ -22,13 +22,13 @@ _PLAIN = frozenset({"application/json", "application/x-www-form-urlencoded"})  #
 
 
 def fields(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
-    """The fields of a mail. Raises Problem (400, 415) and InvalidMail."""
+    """The fields of a request. Raises Problem (400, 415) and InvalidMail."""
     _not_encoded(content_encoding)
     kind, parameters = _content_type(content_type)
     if kind == "application/json":
         value = _json(body, parameters)
         if not isinstance(value, dict):
-            raise invalid("body", "type_error", "must be a JSON object with the fields of a mail")
+            raise invalid("body", "type_error", "must be a JSON object")
         return value
     if kind == "application/x-www-form-urlencoded":
         if body.lstrip()[:1] in (b"{", b"["):

@@ -33,6 +33,13 @@ class Mails(Handler):
         "status": known("Status"),
         "to": {"type": "string", "description": "Those that went to this address."},
         "tag": {"type": "string", "description": "Those with this tag."},
+        "metadata": {
+            "type": "object",
+            "maxProperties": 1,
+            "propertyNames": {"pattern": "^[^\\[\\]\\x00]{1,100}$"},
+            "additionalProperties": {"type": "string"},
+            "description": "Those with this text by this name, as in `metadata[order]=1042`.",
+        },
         "provider": {"type": "string"},
         "since": TIME | {"description": "Those accepted from then on."},
         "until": TIME | {"description": "Those accepted before then."},
@@ -67,7 +74,7 @@ class Mails(Handler):
         self.send_json({"id": added.id, "status": added.status, "created_at": rfc3339(added.created_at)}, 202)
 
     async def get(self) -> None:
-        """Mails, newest first, a page at a time. `metadata[name]=text` finds those with that text by that name."""
+        """Mails, newest first, a page at a time."""
         self.admit()
         asked = query(self, "status", "to", "tag", "provider", "since", "until", "limit", "after", named="metadata")
         most = _limit(asked.get("limit", str(LIMIT)))

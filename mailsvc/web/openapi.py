@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..submission import Submission
 from .base import Handler
-from .shapes import JSON, SHAPES, known
+from .shapes import JSON, SHAPES, known, optional
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _PROBLEM = {"application/problem+json": {"schema": known("Problem")}}
@@ -34,6 +34,9 @@ _FAULTS = {
 }
 _MAIL = Submission.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
 _NAMED = _MAIL.pop("$defs", {})
+_MAIL["properties"] |= optional(
+    **{name: each for name, each in _MAIL["properties"].items() if name not in _MAIL["required"]}
+)
 
 
 def describe(routes: Iterable[tuple[str, type[Handler]]]) -> dict[str, Any]:
@@ -94,10 +97,16 @@ def _parameters(handler: type[Handler], method: str) -> list[dict[str, Any]]:
     if name := _argument(handler):
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
     if method == "get":
-        found += [{"name": name, "in": "query", "schema": schema} for name, schema in handler.asks.items()]
+        found += [_query(name, schema) for name, schema in handler.asks.items()]
     if method == "post":
         found += [{"name": name, "in": "header", "schema": schema} for name, schema in handler.asks_by_header.items()]
     return found
+
+
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter; of an object, `metadata[order]=1042` is a member."""
+    members = {"style": "deepObject", "explode": True} if schema.get("type") == "object" else {}
+    return {"name": name, "in": "query", **members, "schema": schema}
 
 
 def _body(handler: type[Handler], method: str) -> dict[str, Any] | None:

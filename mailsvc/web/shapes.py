@@ -25,8 +25,13 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 
 def maybe(schema: Schema) -> Schema:
     """The same, or null."""
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return schema
     simple = "type" in schema and "enum" not in schema
-    return schema | {"type": [schema["type"], "null"]} if simple else {"anyOf": [schema, {"type": "null"}]}
+    if simple:
+        return schema | {"type": [schema["type"], "null"]}
+    said = {key: schema[key] for key in ("default", "description", "examples") if key in schema}
+    return said | {"anyOf": [{key: schema[key] for key in schema.keys() - said.keys()}, {"type": "null"}]}
 
 
 def optional(**fields: Schema) -> dict[str, Schema]:

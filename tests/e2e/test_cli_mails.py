@@ -161,3 +161,30 @@ async def test_a_mail_that_waits_is_canceled_and_those_that_failed_go_again(tmp_
 
 def _tomorrow() -> str:
     return (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+async def test_a_dry_run_tells_who_would_be_asked_and_sends_nothing(tmp_path: Path) -> None:
+    providers = {"SENDGRID_API_KEY": "SG.x", "MANDRILL_API_KEY": "y", "MAILSVC_FROM": "Shop <shop@example.com>"}
+    mail = ("send", "ann@example.com", "bob@example.com", "-s", "Hi", "--html", "<p>Hi</p>", "--dry-run")
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST, **providers) as service:
+        await told(service, "suppressions", "add", "bob@example.com")
+        await told(service, "providers", "pause", "sendgrid")
+        table = await told(service, *mail)
+        plan = await as_json(service, *mail)
+        nobody = await told(service, "send", "bob@example.com", "-s", "Hi", "--text", "Hi", "--dry-run", code=1)
+        both = await told(service, *mail, "--wait", code=2)
+        wrong = await told(service, "send", "ann", "-s", "Hi", "--text", "Hi", "--dry-run", code=1)
+        listed = await as_json(service, "mails")
+
+    lines = table.splitlines()
+    assert lines[0].startswith("would be queued, due 20")
+    assert lines[1] == "from Shop <shop@example.com> to ann@example.com, bob@example.com: Hi"
+    rows = [line.split() for line in lines if line.startswith(("mandrill", "sendgrid"))]
+    assert [row[:3] for row in rows] == [["mandrill", "40.0", "chosen"], ["sendgrid", "50.0", "paused"]]
+    assert "left out: bob@example.com is on the suppression list (manual)" in lines
+    assert any(line.startswith("warning: there is no text part") for line in lines)
+    assert (plan["dry_run"], [row["provider"] for row in plan["providers"]]) == (True, ["mandrill", "sendgrid"])
+    assert "would be suppressed" in nobody
+    assert "leave --wait and --provider out" in both
+    assert "to[0]: must be an address" in wrong
+    assert listed["data"] == []

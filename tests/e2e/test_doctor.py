@@ -258,12 +258,60 @@ async def test_postgresql_that_cannot_be_used(tmp_path: Path, postgres: Postgres
     assert "s3cret" not in str([wrong_password, silent])
 
 
+async def test_callbacks_are_looked_at_in_the_database_and_at_the_server_that_has_it(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = {"url": "https://127.0.0.1:9/secret"}
+    allowed = {"MAILSVC_API_KEY": KEYS["MAILSVC_API_KEY"], "MAILSVC_CALLBACK_ALLOW": "127.0.0.1"}
+    for database in ({}, {"DATABASE_URL": postgres.create()}):
+        settings = {**allowed, **database}
+        async with Mailsvc(tmp_path, **settings) as service:
+            service.http.headers["Authorization"] = f"Bearer {settings['MAILSVC_API_KEY']}"
+            ids = [(await service.call("POST", "/callbacks", json=url))[2]["id"] for _ in range(2)]
+            await service.call("PATCH", f"/callbacks/{ids[1]}", json={"enabled": False})
+            await service.call("POST", f"/callbacks/{ids[0]}/test")  # which nobody takes
+            code, found = await examined(tmp_path, PORT=service.url.rpartition(":")[2], **settings)
+
+        assert (code, [each["level"] for each in found["callbacks"]]) == (0, ["warn", "ok"])
+        assert f"{ids[0]} (127.0.0.1) has taken nothing since" in found["callbacks"][0]["found"]
+        assert found["callbacks"][0]["found"].endswith(", 1 waiting")
+        assert found["callbacks"][1]["found"] == f"{ids[1]} (127.0.0.1) is switched off by hand"
+        assert "secret" not in str(found)
+    async with Mailsvc(tmp_path, **allowed) as service:
+        _, another_key = await examined(tmp_path, PORT=service.url.rpartition(":")[2], MAILSVC_API_KEY="x" * 32)
+        service.terminate()
+        await service.ended()
+    code, found = await examined(tmp_path, "--offline", **allowed | {"MAILSVC_CALLBACK_ALLOW": "10.0.0.0/8"})
+
+    assert [each["level"] for each in another_key["callbacks"]] == ["ok"]
+    assert "`mailsvc callbacks` asks the server" in another_key["callbacks"][0]["found"]
+    assert (code, len(found["callbacks"])) == (1, 2)
+    assert "name its host in MAILSVC_CALLBACK_ALLOW" in failures(found)["callbacks"]
+
+
+async def test_the_certificate_for_mail_by_smtp(tmp_path: Path) -> None:
+    (other := tmp_path / "other").mkdir()
+    good, bad = Certificate.make(tmp_path, ("mail.example.com",)), Certificate.make(other)
+    smtp = {"MAILSVC_SMTP": "0", "MAILSVC_SMTP_CERT": str(good.cafile), "MAILSVC_SMTP_KEY": str(good.key)}
+    well = await examined(tmp_path, MAILSVC_HOSTS="mail.example.com", **smtp)
+    renamed = await examined(tmp_path, MAILSVC_HOSTS="post.example.com", **smtp)
+    swapped = await examined(tmp_path, **smtp | {"MAILSVC_SMTP_KEY": str(bad.key)})
+    missing = await examined(tmp_path, **smtp | {"MAILSVC_SMTP_CERT": str(tmp_path / "none.pem")})
+
+    assert (well[0], renamed[0], swapped[0], missing[0]) == (0, 0, 78, 78)
+    assert "is for mail.example.com, until 20" in well[1]["MAILSVC_SMTP_CERT"][0]["found"]
+    assert "and not for post.example.com" in renamed[1]["MAILSVC_SMTP_CERT"][0]["found"]
+    assert "MAILSVC_SMTP_KEY must be the key that" in failures(swapped[1])["MAILSVC_SMTP_CERT"]
+    assert "No such file" in failures(missing[1])["MAILSVC_SMTP_CERT"]
+
+
 async def test_the_settings_that_count_are_shown_without_secrets(tmp_path: Path) -> None:
-    code, out, _ = await run(tmp_path, "config", "--json", **KEYS)
+    code, out, err = await run(tmp_path, "config", "--json", POSTMARK_URL="http://127.0.0.1:9", **KEYS)
     table = await run(tmp_path, "config", **KEYS)
     found = {row["name"]: row for row in json.loads(out)}
 
-    assert (code, table[0]) == (0, 0)
+    assert (code, table[0], table[2]) == (0, 0, "")
+    assert err == "note: POSTMARK_URL is set, but POSTMARK_SERVER_TOKEN is not, so postmark is not used\n"
     assert found["MAILSVC_TIMEOUT"] == {"name": "MAILSVC_TIMEOUT", "value": "30", "origin": "default"}
     assert found["SENDGRID_API_KEY"] == {"name": "SENDGRID_API_KEY", "value": "***", "origin": "environment"}
     assert not [key for key in KEYS.values() if key.startswith(("SG.", "md-", "kkk")) and key in out + table[1]]

@@ -57,6 +57,26 @@ def test_variables_that_others_use_as_well_switch_nothing_on(environ: dict[str, 
     assert list(Config.from_environ(environ).providers) == ["capture"]
 
 
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("POSTMARK_URL", "POSTMARK_SERVER_TOKEN"),
+        ("POSTMARK_WEBHOOK_KEY", "POSTMARK_SERVER_TOKEN"),
+        ("MAILGUN_DOMAIN", "MAILGUN_API_KEY"),
+        ("SES_URL", "SES_REGION"),
+        ("SMTP_SCORE", "SMTP_URL"),
+    ],
+)
+def test_what_is_set_for_a_provider_that_is_off_is_noted(name: str, needed: str) -> None:
+    note = f"{name} is set, but {needed} is not, so {needed.partition('_')[0].lower()} is not used"
+
+    assert Config.from_environ(SENDER | variables("resend") | {name: "https://hid.den"}).notes == (note,)
+    assert Config.from_environ(SENDER | AWS | variables("resend")).notes == ()
+    assert (
+        Config.from_environ({"MAILSVC_CAPTURE": "1", "SENDGRID_API_KEY": "x", "SENDGRID_URL": "http://x"}).notes == ()
+    )
+
+
 def test_a_token_of_temporary_keys_is_read_and_not_needed() -> None:
     ses = SENDER | AWS | {"SES_REGION": "eu-central-1"}
     without, with_token = Config.from_environ(ses), Config.from_environ(ses | {"AWS_SESSION_TOKEN": "token/+="})

@@ -64,9 +64,23 @@ def test_operations_have_names_of_their_own_words_and_a_shape_for_what_they_answ
             assert name.startswith("HEAD") or operation["responses"][status]["content"], name
 
 
+def test_every_field_of_a_mail_that_may_be_left_out_may_be_null() -> None:
+    mail = DESCRIPTION["components"]["schemas"]["Mail"]
+    takes_null = {name for name, field in mail["properties"].items() if '"null"' in json.dumps(field)}
+
+    assert takes_null == mail["properties"].keys() - {*mail["required"]}
+    assert mail["required"] == ["to", "subject"]
+
+
+def test_metadata_is_asked_for_by_a_name() -> None:
+    (found,) = (each for each in OPERATIONS["GET /email"]["parameters"] if each["name"] == "metadata")
+
+    assert (found["style"], found["explode"], found["schema"]["type"]) == ("deepObject", True, "object")
+
+
 def test_parameters_of_a_list_have_types() -> None:
     found = {each["name"]: each["schema"] for each in OPERATIONS["GET /email"]["parameters"]}
 
     assert found["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
     assert found["status"] == {"$ref": "#/components/schemas/Status"}
-    assert found.keys() == {"status", "to", "tag", "provider", "since", "until", "limit", "after"}
+    assert found.keys() == {"status", "to", "tag", "provider", "metadata", "since", "until", "limit", "after"}

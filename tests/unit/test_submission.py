@@ -7,7 +7,7 @@ import pytest
 from mailsvc.address import Mailbox
 from mailsvc.errors import InvalidMail
 from mailsvc.model import OnUncertain
-from mailsvc.submission import parse
+from mailsvc.submission import Submission, parse
 
 GOOD: dict[str, Any] = {"to": "ann@example.com", "subject": "Hi", "content": "**hello**"}
 
@@ -76,7 +76,7 @@ def test_all_faults_are_told_at_once() -> None:
         ({"to": ...}, ("to", "missing")),
         ({"to": []}, ("to", "too_few")),
         ({"to": 5}, ("to", "type_error")),
-        ({"to": None}, ("to", "type_error")),
+        ({"to": None}, ("to", "missing")),
         ({"to": {"email": "a@b.co"}}, ("to", "type_error")),
         ({"to": ["a@b.co", 5]}, ("to[1]", "type_error")),
         ({"to": ["a@b.co"] * 51}, ("to", "too_many")),
@@ -87,7 +87,7 @@ def test_all_faults_are_told_at_once() -> None:
         ({"subject": ...}, ("subject", "missing")),
         ({"subject": ""}, ("subject", "too_short")),
         ({"subject": "s" * 999}, ("subject", "too_long")),
-        ({"subject": None}, ("subject", "type_error")),
+        ({"subject": None}, ("subject", "missing")),
         ({"subject": "a\r\nBcc: b@c.de"}, ("subject", "control_character")),
         ({"subject": "a\u2029b"}, ("subject", "control_character")),
         ({"content": ...}, ("content", "missing")),
@@ -103,10 +103,17 @@ def test_all_faults_are_told_at_once() -> None:
         ({"on_uncertain": True}, ("on_uncertain", "invalid_choice")),
         ({"id": "x"}, ("id", "unknown_field")),
         ({"provider": "x"}, ("provider", "unknown_field")),
+        ({"provider": None}, ("provider", "unknown_field")),
     ],
 )
 def test_a_fault_is_named_by_its_field_and_a_stable_code(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     assert faults(**changes) == [expected]
+
+
+def test_a_field_that_is_null_is_not_given() -> None:
+    fields = [field.alias or name for name, field in Submission.model_fields.items()]
+
+    assert parse(dict.fromkeys(fields) | GOOD) == parse(GOOD)
 
 
 def test_a_subject_may_fill_a_whole_header_line() -> None:

@@ -6,12 +6,18 @@ import asyncio
 import os
 import sqlite3
 
+from ...callback import Glimpse, Off
 from ...errors import ConfigError, OwnedByAnother, StorageBroken, StorageUnavailable
 from ..base import Inspection
 from .file import DatabaseFile
 from .schema import APPLICATION_ID, scripts
 from .trouble import storage_trouble
 
+CALLBACKS = """
+SELECT id, url, disabled_why, failing_since,
+    (SELECT count(*) FROM notice WHERE callback = callback.id AND claimable_at IS NOT NULL)
+FROM callback WHERE removed_at IS NULL ORDER BY created_at, id
+"""
 NEWEST_MAIL = "SELECT created_at FROM mail ORDER BY number DESC LIMIT 1"
 
 
@@ -49,11 +55,18 @@ def _look(file: DatabaseFile, newest: int) -> Inspection:
         if whole != "ok":
             raise StorageBroken(f"{file.path} is damaged ({whole})")
         row = connection.execute(NEWEST_MAIL).fetchone() if schema else None
+        callbacks = tuple(_glimpse(*each) for each in connection.execute(CALLBACKS)) if schema == newest else None
     except sqlite3.Error as error:
         raise _explained(error, file) from error
     finally:
         connection.close()
-    return Inspection(str(file.path), schema, newest, file.path, last_mail_at=row and row[0], remarks=_remarks(file))
+    last = row and row[0]
+    place = str(file.path)
+    return Inspection(place, schema, newest, file.path, last_mail_at=last, remarks=_remarks(file), callbacks=callbacks)
+
+
+def _glimpse(id: str, url: str, why: str | None, failing_since: float | None, waiting: int) -> Glimpse:  # noqa: A002 - the field's own name
+    return Glimpse(id, url, Off(why) if why else None, failing_since, waiting)
 
 
 def _explained(error: sqlite3.Error, file: DatabaseFile) -> Exception:

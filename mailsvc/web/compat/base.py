@@ -140,11 +140,11 @@ def only(reading: Fields, make: Callable[[Fields], Submission | None]) -> Submis
     return submission
 
 
-def sentence(faults: Sequence[FieldFault]) -> str:
-    """What is wrong with which field, in one text."""
-    return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
+def sentence(faults: Sequence[FieldFault], names: Mapping[str, str] | None = None) -> str:
+    """What is wrong with which field, in one text. `names` are theirs, for a fault that only the service has seen."""
+    return "; ".join(f"{(names or {}).get(fault.field, fault.field)}: {fault.message}" for fault in faults)
 
 
-def said(fault: Problem) -> str:
+def said(fault: Problem, names: Mapping[str, str] | None = None) -> str:
     """An error in one text."""
-    return sentence(fault.faults) or fault.detail
+    return sentence(fault.faults, names) or fault.detail

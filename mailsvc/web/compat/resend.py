@@ -51,7 +51,7 @@ class _Resend(Compat):
             status, name = 400, "invalid_idempotency_key"
         elif fault.faults and all(each.code == "missing" for each in fault.faults):
             name = "missing_required_field"
-        return status, "application/json", {"statusCode": status, "name": name, "message": said(fault)}
+        return status, "application/json", {"statusCode": status, "name": name, "message": said(fault, _NAMES)}
 
 
 class ResendMails(_Resend):
