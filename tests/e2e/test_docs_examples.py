@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,7 +17,8 @@ from tests.fakes.application import Application
 from tests.providers.hooks import TO
 from tests.transcript import Transcript, loose
 
-DONE, SHOWN = ("console", "sh", "python", "javascript"), "json"
+T = TypeVar("T")
+DONE, SHOWN, TEMPLATE = ("console", "sh", "python", "javascript"), "json", "jinja"
 DRAWN = "text"  # a picture, or a program's words: nothing that can be done
 COMMANDS = ("$ ", "mailsvc ", "curl ", "make ", "python ", "export ", "MAILSVC_")
 
@@ -41,9 +42,18 @@ ANSWERS: Mapping[str, str] = {
     '{"address": "ann@example.com", "reason"': "suppression",
     '{"type": "mail.delivered"': "told",
     '{"data": [{"id": "msg_': "deliveries",
+    '{"status": 422, "code": "invalid", "errors": [{"field": "template.': "template fault",
 }
 # Files that a page shows, and its commands use.
 FILES: Mapping[str, str] = {'{"name": "my-outage"': "my-outage.json"}
+# Templates that a page shows, with what they are sent with.
+TEMPLATES: Mapping[str, dict[str, Any]] = {
+    'Hello {{ name|default("there") }}': {
+        "order": {"gift": True, "lines": [{"what": "Shoes", "price": 95}, {"what": "Socks", "price": 9.5}]},
+        "url": "https://shop.example.com/orders/42",
+    },
+}
+BARE = {"subject": None, "content": None}  # a mail whose template says all
 # What stands before and after the programs of a page that are parts of an application.
 AROUND: Mapping[tuple[str, str], tuple[str, str]] = {
     ("callbacks.md", "python"): (
@@ -79,7 +89,7 @@ const server = app.listen(0, "127.0.0.1", async () => {
 }
 
 
-def begins(example: Example, table: Mapping[str, str]) -> str | None:
+def begins(example: Example, table: Mapping[str, T]) -> T | None:
     """What the table says of it."""
     return next((table[start] for start in table if example.text.startswith(start)), None)
 
@@ -92,9 +102,9 @@ def told(page: str, *languages: str) -> list[Example]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_done_here_or_says_why_not(page: str) -> None:
     for example in examples(page):
-        assert example.language in (*DONE, SHOWN, DRAWN), f"what is {example.head!r}?"
-        if example.language == SHOWN:
-            assert begins(example, {**ANSWERS, **FILES}), f"what answer is {example.head!r}?"
+        assert example.language in (*DONE, SHOWN, TEMPLATE, DRAWN), f"what is {example.head!r}?"
+        if example.language in (SHOWN, TEMPLATE):
+            assert begins(example, {**ANSWERS, **FILES, **TEMPLATES}), f"what answer is {example.head!r}?"
         if example.language == DRAWN:
             assert not [line for line in example.text.splitlines() if line.startswith(COMMANDS)]
 
@@ -102,7 +112,7 @@ def test_every_block_is_done_here_or_says_why_not(page: str) -> None:
 def test_what_is_said_of_blocks_is_about_blocks_that_there_are() -> None:
     texts = [example.text for page in PAGES for example in examples(page)]
 
-    for start in (*LEFT_OUT, *ANSWERS, *FILES):
+    for start in (*LEFT_OUT, *ANSWERS, *FILES, *TEMPLATES):
         assert any(text.startswith(start) for text in texts), start
 
 
@@ -162,7 +172,10 @@ async def answers(service: Mailsvc, application: Application) -> dict[str, Any]:
     """Real answers by their names. The first provider is out of order, the second one takes the mail."""
     status, _, fault = await service.call("POST", "/email", json={"to": "ann", "subject": "Hi", "text": "Hi"})
     assert status == fault["status"] == 422
-    mail = await service.settled(await service.post(to=TO, tags=["welcome"], metadata={"order": "42"}))
+    await kept(service, "welcome", subject="Welcome, {{ name }}", text="Hello {{ name }}")
+    welcome = {"name": "welcome", "variables": {"name": "Ann"}}
+    mail_id = await service.post(to=TO, template=welcome, tags=["welcome"], metadata={"order": "42"}, **BARE)
+    mail = await service.settled(mail_id)
     _, _, callback = await service.call("POST", "/callbacks", json={"url": application.url})
     for number, event in ((1, "delivered"), (2, "hard_bounce")):
         answer = await tell(service, "mandrill", about("mandrill", event, mail["id"], number))
@@ -179,4 +192,25 @@ async def answers(service: Mailsvc, application: Application) -> dict[str, Any]:
         "suppression": suppressed["data"][0],
         "told": next(call.event for call in calls if call.event["type"] == "mail.delivered"),
         "deliveries": log,
+        "template fault": await templates(service),
     }
+
+
+async def kept(service: Mailsvc, name: str, **parts: str) -> None:
+    """Keep a template."""
+    status, _, answer = await service.call("PUT", f"/templates/{name}", json=parts)
+    assert status in (200, 201), answer
+
+
+async def templates(service: Mailsvc) -> dict[str, Any]:
+    """Every template that is shown can be kept and sent; what is answered when a variable is missing."""
+    for page in PAGES:
+        for example in (each for each in examples(page) if each.language == TEMPLATE):
+            await kept(service, "shown", subject="Hi", content=example.text)
+            await service.post(template={"name": "shown", "variables": begins(example, TEMPLATES)}, **BARE)
+    await kept(service, "price", subject="Hi", text="{% for line in order.lines %}{{ line.price }}{% endfor %}")
+    variables = {"order": {"lines": [{"price": 95}, {}]}}
+    mail = {"to": TO, "template": {"name": "price", "variables": variables}}
+    _, _, fault = await service.call("POST", "/email", json=mail)
+    assert fault["errors"][0]["field"] == "template.variables.order.lines[1].price"
+    return dict(fault)

@@ -69,7 +69,7 @@ def test_every_field_of_a_mail_that_may_be_left_out_may_be_null() -> None:
     takes_null = {name for name, field in mail["properties"].items() if '"null"' in json.dumps(field)}
 
     assert takes_null == mail["properties"].keys() - {*mail["required"]}
-    assert mail["required"] == ["to", "subject"]
+    assert mail["required"] == ["to"]
 
 
 def test_metadata_is_asked_for_by_a_name() -> None:
