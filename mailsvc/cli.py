@@ -41,6 +41,7 @@ class _Commands(Defaulting):
         "simulate": ("mailsvc.simulate.cli", "simulate"),
         "suppressions": ("mailsvc.cli_suppressions", "suppressions"),
         "tail": ("mailsvc.cli_mails", "tail"),
+        "templates": ("mailsvc.cli_templates", "templates"),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

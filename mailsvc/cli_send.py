@@ -8,12 +8,12 @@ import os
 import sys
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from . import logs
-from .command import asks_server
+from .command import asks_server, takes_variables, variables
 from .model import Status
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ _SUBJECT, _CONTENT = "A test mail of mailsvc", "**It works.** This mail was sent
 @click.option("-c", "--content", help="Markdown; without it, --text and --html, the standard input is read.")
 @click.option("--text", help="Plain text, instead of --content.")
 @click.option("--html", help="HTML, instead of --content.")
+@click.option("--template", help="A template of the server, instead of a subject and a body.")
+@click.option("--template-version", type=click.IntRange(1), metavar="N", help="This version. Default: the newest.")
+@takes_variables
 @click.option("--attach", type=_FILE, multiple=True, help="A file to attach; may be repeated.")
 @click.option("--from", "sender", help="The sender; default: what the server is configured with.")
 @click.option("--provider", help="Send now and through this provider alone, with the settings of this environment.")
@@ -46,6 +49,10 @@ def send(
     content: str | None,
     text: str | None,
     html: str | None,
+    template: str | None,
+    template_version: int | None,
+    pairs: tuple[str, ...],
+    file: IO[str] | None,
     attach: tuple[Path, ...],
     sender: str | None,
     provider: str | None,
@@ -62,6 +69,7 @@ def send(
     \b
     Examples:
       mailsvc send ann@example.com -s Hello -c '**It works.**' --wait
+      mailsvc send ann@example.com --template welcome --var name=Ann
       echo '# Report' | mailsvc send ann@example.com bob@example.com -s Report --attach report.pdf
       mailsvc send ann@example.com -s Hello --html '<p>Hi</p>' --dry-run
       mailsvc send me@example.com --provider postmark
@@ -73,13 +81,18 @@ def send(
     people = [*to, *more]
     if not people:
         raise click.UsageError("who is it for? mailsvc send ann@example.com …")
-    if not (subject or provider):
-        raise click.UsageError("the subject is missing: --subject")
-    if not (content or text or html):
+    if not (subject or provider or template):
+        raise click.UsageError("the subject is missing: --subject, or --template")
+    if template and provider:
+        raise click.UsageError("--template is for a server, which knows the template; not with --provider")
+    if not (content or text or html or template):
         content = _CONTENT if provider else sys.stdin.read()
     given = {"content": content, "text": text, "html": html, "from": sender}
-    mail: dict[str, Any] = {"to": people, "subject": subject or _SUBJECT}
-    mail |= {name: value for name, value in given.items() if value}
+    given |= {"subject": subject or (None if template else _SUBJECT)}
+    mail: dict[str, Any] = {"to": people} | {name: value for name, value in given.items() if value}
+    if template:
+        pinned = {"version": template_version} if template_version else {}
+        mail["template"] = {"name": template, "variables": variables(pairs, file), **pinned}
     if attach:
         mail["attachments"] = [_file(path) for path in attach]
     if provider:

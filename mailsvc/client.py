@@ -81,11 +81,13 @@ class Client:
     def send(
         self,
         to: str | Sequence[str],
-        subject: str,
+        subject: str | None = None,
         *,
         content: str | None = None,
         html: str | None = None,
         text: str | None = None,
+        template: str | Mapping[str, Any] | None = None,
+        variables: Mapping[str, Any] | None = None,
         sender: str | None = None,
         attachments: Sequence[str | Path | Mapping[str, Any]] = (),
         idempotency_key: str | None = None,
@@ -93,11 +95,15 @@ class Client:
     ) -> Sent:
         """Have a mail stored and sent. `content` is markdown; `fields` are the others of `POST /email`.
 
+        A `template`, by its name or as the API takes it, stands in place of `subject` and the bodies, with `variables`.
         `attachments` are files by their path, or objects as the API takes them, whose `content` may be bytes.
         Give an `idempotency_key` of your own (an order's number) to be safe across a restart of your program, too.
         Raises Refused and NotNow.
         """
         mail: dict[str, Any] = {"to": to if isinstance(to, str) else list(to), "subject": subject, **fields}
+        if template is not None:
+            used = {"name": template} if isinstance(template, str) else template
+            mail["template"] = {**used, **({"variables": variables} if variables is not None else {})}
         mail |= {"content": content, "html": html, "text": text, "from": sender}
         mail |= {"attachments": [_file(each) for each in attachments] or None}
         body = json.dumps({name: value for name, value in mail.items() if value is not None}).encode()

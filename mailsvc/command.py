@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import IO, Any
 
 import click
+
+SOURCE = click.File("r", encoding="utf-8")  # a file, or - for the standard input
 
 
 class Defaulting(click.Group):
@@ -34,3 +37,31 @@ def asks_server(command: Callable[..., Any]) -> Callable[..., Any]:
         sys.exit(command(Remote(url, key), **options))
 
     return wrapped
+
+
+def takes_variables(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that give variables; `variables` makes an object of them."""
+    command = click.option(
+        "--variables", "file", type=SOURCE, help="A file with an object of JSON; - is the standard input."
+    )(command)
+    return click.option("--var", "pairs", multiple=True, metavar="NAME=TEXT", help="A variable; may be repeated.")(
+        command
+    )
+
+
+def variables(pairs: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:
+    """The variables that were given. Raises UsageError."""
+    found: Any = {}
+    if file is not None:
+        try:
+            found = json.load(file)
+        except ValueError as error:
+            raise click.UsageError(f"--variables is not JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise click.UsageError("--variables must be an object of JSON")
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not (name and sign):
+            raise click.UsageError(f"--var must be NAME=TEXT, not {pair}")
+        found[name] = text
+    return dict(found)

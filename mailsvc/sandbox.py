@@ -23,7 +23,7 @@ from .dialect import PARTS, Absent, Faulty, Part, Rewriting
 
 COMPUTING = 0.5  # seconds of the processor for one request; who is not stopped by that is killed after
 KILLED = 1.0
-MEMORY = 512 << 20  # bytes of addresses
+MEMORY = 128 << 20  # bytes of addresses
 KEPT = 128  # templates that stay compiled
 READY = b"ready\n"
 
@@ -219,6 +219,8 @@ def main() -> None:
     with suppress(ValueError, OSError):  # not every system has it
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write("1000")  # where memory is short, it is this that goes, and not the service
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
     for line in sys.stdin.buffer:
