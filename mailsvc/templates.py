@@ -47,16 +47,19 @@ class Templates:
         if self._folder is None:
             return
         found = await asyncio.to_thread(template_files.load, self._folder)
-        faults = []
-        for template in found:
-            try:
-                await self._templating.names(template.parts)
-            except InvalidMail as error:
-                place = self._folder / template.name
-                faults += [f"MAILSVC_TEMPLATES: {place}: {fault.field} {fault.message}" for fault in error.faults]
-        if faults:
+        if faults := [fault for template in found for fault in await self._faults(self._folder, template)]:
+            await self.close()
             raise ConfigError(faults)
         self._files = {template.name: template for template in found}
+
+    async def _faults(self, folder: Path, template: Template) -> list[str]:
+        try:
+            await self._templating.names(template.parts)
+        except InvalidMail as error:
+            return [
+                f"MAILSVC_TEMPLATES: {folder / template.name}: {each.field} {each.message}" for each in error.faults
+            ]
+        return []
 
     async def all(self) -> Sequence[Template]:
         """The newest version of each, in the order of their names."""

@@ -14,10 +14,12 @@ import orjson
 import structlog
 
 from . import sandbox
-from .errors import FieldFault, InvalidMail, Overloaded, Unavailable
+from .errors import FieldFault, InvalidMail, Overloaded, ShuttingDown, Unavailable
 
 LONGEST = 64 << 20  # bytes of an answer
 PATIENCE = 20.0  # seconds for an answer; the processor's time that it may take is bounded in the process itself
+GOING = "this process is about to end; the next one will take the mail"
+LAST = 2.0  # seconds for the end of a process that has begun to end
 CROWD = 64  # requests that may wait for their turn
 MAX_VARIABLES = 1 << 20  # bytes
 BEGIN = "import sys; sys.path.insert(0, sys.argv[1]); from mailsvc.sandbox import main; main()"
@@ -34,6 +36,7 @@ class Templating:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._closed = False
 
     async def names(self, parts: Mapping[str, str]) -> list[str]:
         """The variables that these parts name. Raises InvalidMail naming parts, Unavailable."""
@@ -86,6 +89,8 @@ class Templating:
 
     async def _once(self, line: bytes) -> tuple[bytes, int]:
         """A line of the process; or none, and how it ended."""
+        if self._closed:
+            raise ShuttingDown(GOING, retry_after=5)
         process = self._process or await self._begun()
         stdin, stdout = process.stdin, process.stdout
         assert stdin  # noqa: S101 - for the type checker; both are pipes
@@ -125,6 +130,8 @@ class Templating:
         finally:
             if ready != sandbox.READY:
                 code = await self._ended()
+        if self._closed:
+            raise ShuttingDown(GOING, retry_after=5)
         if ready != sandbox.READY:
             log.error("templating_failed", code=code)
             raise Unavailable("templates cannot be rendered here", 60)
@@ -135,12 +142,19 @@ class Templating:
         process, self._process = self._process, None
         if process is None:
             return 0
-        with suppress(ProcessLookupError):
-            process.kill()
         if process.stdin:
             process.stdin.close()
+        if process.stdout and process.stdout.at_eof():  # it ends by itself, and its code says why
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST):
+                    await process.wait()
+        with suppress(ProcessLookupError):
+            process.kill()
         return await process.wait()
 
     async def close(self) -> None:
-        """End it. What is being rendered is not finished."""
+        """End it. What is being rendered is not finished, and nothing more is."""
+        self._closed = True
         await self._ended()
+        async with self._turn:  # one that was just about to begin
+            await self._ended()

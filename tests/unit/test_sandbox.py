@@ -1,11 +1,14 @@
 """What a template may say, what becomes of variables in each part, and what it may cost."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailsvc.dialect import PARTS
 from mailsvc.errors import InvalidMail
 from mailsvc.render import typeset
 from mailsvc.sandbox import answer
@@ -266,6 +269,27 @@ def test_lists_and_objects_are_not_printed_as_python_would(value: Any) -> None:
 @pytest.mark.parametrize("source", ["{{ b|upper }}", "{{ b % 1 }}", "{{ b.upper() }}", "{{ b * 2 }}", "{{ b[0] }}"])
 def test_text_that_is_put_together_is_not_taken_apart(source: str) -> None:
     assert fault("{% set b %}{{ x }}{% endset %}" + source, "content", x="a")[1] == "failed"
+
+
+def test_the_example_of_the_docs_is_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
+    (source,) = re.findall(r"^```jinja\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    order = {"lines": [{"what": "Tea", "price": 2.5}, {"what": "A *pot*", "price": 12}], "gift": True}
+
+    html, text = markdown(source, order=order, url="https://shop.example.com/1042")
+
+    assert text == (
+        "Hello there,\n\n- Tea: 2.50 EUR\n- A *pot*: 12.00 EUR\n\n"
+        "It is wrapped as a **gift**.\n\n[Your order](https://shop.example.com/1042)\n"
+    )
+    assert "<li>A *pot*: 12.00 EUR</li>\n</ul>\n<p>It is wrapped as a <strong>gift</strong>.</p>" in html
+
+
+def test_every_filter_of_the_docs_is_there_and_every_filter_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
+    (listed,) = re.findall(r"Filters: `([a-z\s]+)`", page)
+
+    assert {*listed.split()} == {each for each in PARTS["text"].filters if each[0] != "_"} - {"d", "escape"}
 
 
 def test_the_names_of_variables_are_told() -> None:

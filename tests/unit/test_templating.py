@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailsvc.errors import InvalidMail, Unavailable
+from mailsvc.errors import InvalidMail, ShuttingDown, Unavailable
 from mailsvc.templating import MAX_VARIABLES, Templating
+
+ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
 
 
 @asynccontextmanager
@@ -49,11 +51,10 @@ def environ(pid: int) -> bytes | None:
 
 
 async def test_endless_loops_end_and_the_process_goes_on() -> None:
-    source = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
     async with begun() as templating:
         before = number(templating)
 
-        assert await code(templating, source) == "too_costly"
+        assert await code(templating, ENDLESS) == "too_costly"
         assert await text(templating, "{{ x }}", x="on") == "on"
         assert number(templating) == before
 
@@ -91,6 +92,20 @@ async def test_it_knows_no_environment_and_ends_with_its_owner() -> None:
 
     assert environment == b""
     assert environ(pid) is None
+
+
+async def test_once_it_is_closed_it_begins_no_other_process() -> None:
+    async with begun() as templating:
+        asking = asyncio.create_task(text(templating, ENDLESS))
+        while not templating._turn.locked():
+            await asyncio.sleep(0)
+        await templating.close()
+
+        with pytest.raises(ShuttingDown):
+            await asking
+        with pytest.raises(ShuttingDown):
+            await text(templating, "x")
+        assert templating._process is None
 
 
 async def test_many_ask_at_a_time_and_each_gets_its_own_answer() -> None:
