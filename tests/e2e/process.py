@@ -89,6 +89,11 @@ class Mailsvc:
         return host, int(port)
 
     @property
+    def database(self) -> dict[str, str]:
+        """The setting by which another process has the same database; none if it is the file in the folder."""
+        return {name: url for name, url in self.settings.items() if name == "DATABASE_URL"}
+
+    @property
     def peak_memory(self) -> int:
         """The most bytes that it had in memory so far."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -81,11 +81,11 @@ async def test_an_open_server_answers_no_other_name_and_no_other_site(tmp_path: 
 
 def everything_kept(service: Mailsvc) -> bytes:
     """The database that this process had."""
-    if "DATABASE_URL" not in service.settings:
+    if not service.database:
         return (service.folder / "mailsvc.db").read_bytes()
     folder = programs()
     assert folder is not None
-    command = [folder / "pg_dump", "--dbname", service.settings["DATABASE_URL"]]
+    command = [folder / "pg_dump", "--dbname", service.database["DATABASE_URL"]]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 

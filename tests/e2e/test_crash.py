@@ -57,7 +57,7 @@ async def test_a_thousand_mails_survive_three_kills(tmp_path: Path) -> None:
             for mail_id in accepted:
                 await service.until(mail_id, "sent")
             # On PostgreSQL, kills that follow each other within a lease are found together.
-            together = KILLS if "DATABASE_URL" in service.settings else 1
+            together = KILLS if service.database else 1
             findings = await judged(service, accepted, sendgrid, mandrill, dead=together)
 
     assert findings.broken == ()

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.process import Mailsvc, run
 from tests.fakes import Certificate, FakeProvider
 from tests.postgres import PostgresServer
@@ -154,6 +156,7 @@ async def test_a_file_that_is_not_a_database_of_mailsvc(tmp_path: Path) -> None:
     assert "is the database of another program -> set DATABASE_URL right" in failures(other[1])["database"]
 
 
+@pytest.mark.sqlite
 async def test_a_damaged_database(tmp_path: Path) -> None:
     database = await used(tmp_path)
     damaged = bytearray(database.read_bytes())
@@ -166,6 +169,7 @@ async def test_a_damaged_database(tmp_path: Path) -> None:
     assert "restore a backup" in failures(found)["database"]
 
 
+@pytest.mark.sqlite
 async def test_a_database_from_the_future_or_from_long_ago(tmp_path: Path) -> None:
     database = await used(tmp_path)
     change(database, "PRAGMA user_version = 1")
@@ -179,6 +183,7 @@ async def test_a_database_from_the_future_or_from_long_ago(tmp_path: Path) -> No
     assert "was written by a newer mailsvc (schema 999)" in failures(new[1])["database"]
 
 
+@pytest.mark.sqlite
 async def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     database = await used(tmp_path)
     change(database, f"UPDATE mail SET created_at = {time.time() + 7200}")
@@ -199,6 +204,7 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
     assert failures(found) == {"port": f"PORT={port} is used by another program -> stop it, or set PORT to another one"}
 
 
+@pytest.mark.sqlite
 async def test_a_server_that_serves_is_left_alone(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         port = service.url.rpartition(":")[2]
@@ -212,6 +218,7 @@ async def test_a_server_that_serves_is_left_alone(tmp_path: Path) -> None:
     assert mail["status"] == "sent"
 
 
+@pytest.mark.sqlite
 async def test_a_database_that_other_users_can_read(tmp_path: Path) -> None:
     (await used(tmp_path)).chmod(0o644)
     _, found = await examined(tmp_path)

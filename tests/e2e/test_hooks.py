@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import replace
 from io import BytesIO
@@ -78,7 +79,7 @@ async def test_a_mail_is_delivered_and_comes_back_when_its_provider_says_so(tmp_
         ("delivered", name, TO),
         ("bounced", name, TO),
     ]
-    assert f'mailsvc_reports_total{{provider="{name}",type="delivered"}} 1.0' in metrics
+    assert re.search(rf'mailsvc_reports_total\{{.*provider="{name}",type="delivered"\}} 1\.0', metrics)
 
 
 async def test_whatever_is_wrong_with_a_request_is_refused_and_changes_nothing(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ async def test_a_mail_that_went_out_twice_is_shown_and_counted(tmp_path: Path) -
             _, _, metrics = await service.call("GET", "/metrics")
 
     assert [event["type"] for event in mail["events"]][-1] == "double"
-    assert "mailsvc_duplicates_confirmed_total 1.0" in metrics
+    assert re.search(r"mailsvc_duplicates_confirmed_total(\{.*\})? 1\.0", metrics)
 
 
 async def test_reports_need_no_api_key_and_only_those_who_can_be_known_are_heard(tmp_path: Path) -> None:

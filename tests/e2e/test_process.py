@@ -16,11 +16,14 @@ async def test_the_start_tells_where_in_which_mode_and_what_to_type(tmp_path: Pa
     async with Mailsvc(tmp_path) as service:
         said = "\n".join(service.out)
 
-    for word in ("SANDBOX", "capture (50)", "sqlite:///mailsvc.db", f"{service.url}/email", "curl"):
+    database = service.database.get("DATABASE_URL", "sqlite:///mailsvc.db").rpartition("@")[2]
+    for word in ("SANDBOX", "capture (50)", database, f"{service.url}/email", "curl"):
         assert word in said
-    assert (tmp_path / "mailsvc.db").stat().st_mode & 0o777 == 0o600
+    if not service.database:
+        assert (tmp_path / "mailsvc.db").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.sqlite
 async def test_a_second_process_on_the_same_file_ends_with_75_and_names_the_owner(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         code, _, err = await run(tmp_path, "serve")
@@ -48,7 +51,7 @@ async def test_mail_that_waits_to_be_sent_is_not_captured_because_a_key_got_lost
             await service.until(mail_id, "queued")
             service.terminate()
             await service.ended()
-            refused = await run(tmp_path, "serve")
+            refused = await run(tmp_path, "serve", **service.database)
             sendgrid.clear()
             await service.start()
             found = await service.until(mail_id, "sent")
@@ -250,6 +253,7 @@ async def test_monitors_may_ask_with_head(tmp_path: Path) -> None:
     assert [answer[0] for answer in answers] == [200, 200]
 
 
+@pytest.mark.sqlite
 async def test_a_database_that_is_gone_ends_the_process_with_74(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         (tmp_path / "mailsvc.db").unlink()

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.e2e.process import FORM, Mailsvc
 from tests.e2e.test_main_path import live
@@ -96,6 +97,7 @@ async def _posting(service: Mailsvc, accepted: list[str]) -> str:
         accepted.append(body["id"])
 
 
+@pytest.mark.sqlite
 async def test_an_instance_that_waits_for_the_file_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as owner:
         waiting = Mailsvc(tmp_path, MAILSVC_LOCK_WAIT="60")

@@ -7,11 +7,15 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from mailsvc.outbox import open_outbox
 from tests.e2e.process import FORM, Mailsvc
 from tests.e2e.storage import UNTRUSTED, Ballast, read_only, small_disk
 from tests.e2e.test_main_path import live
 from tests.fakes import FakeProvider
+
+pytestmark = pytest.mark.sqlite
 
 KIB = 1 << 10
 BAD_CONFIG = 78

@@ -13,6 +13,8 @@ import pytest
 from mailsvc.outbox import open_outbox
 from tests.e2e.storage import KILLED, UNTRUSTED, Fault, Run, needed, one_mail
 
+pytestmark = pytest.mark.sqlite
+
 EVERY = os.environ.get("FAULTS") == "all"
 # By call and action: which of the calls fail. The first are those of the start; then the mail is accepted, begun and
 # settled, each with an fdatasync. The last number is beyond what a run makes.

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import parser
 
 from mailsvc.supervisor import FAILURES, pause_after
@@ -195,6 +196,7 @@ def test_starts_that_fail_for_days_are_half_a_minute_apart() -> None:
     assert [pause_after(failures) for failures in (1, 2, 3, 4, 5, 100_000)] == [2, 4, 8, 16, 30, 30]
 
 
+@pytest.mark.sqlite
 async def test_sqlite_has_one_process_and_says_so(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, WEB_CONCURRENCY="2") as service:
         status, _, _ = await service.call("POST", "/email", json=FORM)
