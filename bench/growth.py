@@ -11,19 +11,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailsvc.address import Mailbox
-from mailsvc.model import Mail, OnUncertain, Status, new_id
+from mailsvc.model import Mail, OnUncertain, Outcome, Status, new_id
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Addition, Outbox, Page
+from mailsvc.outbox.base import Addition, Beginning, Outbox, Page, Settlement
 from mailsvc.selector import Selector, Verdict
 
 SENDER, TO = Mailbox("shop@example.com"), (Mailbox("ann@example.com", "Ann"),)
 BATCH, CLAIM, TURNS = 1000, 64, 50
+SENT = 5000  # mails that are sent; all others wait
 
 
-def addition(now: float) -> Addition:
+def addition(now: float, **labels: Any) -> Addition:
     """A small mail."""
-    mail = Mail(new_id(now), now, SENDER, TO, "Your order", OnUncertain.RESEND, content="It has left our house.")
+    mail = Mail(
+        new_id(now), now, SENDER, TO, "Your order", OnUncertain.RESEND, content="It has left our house.", **labels
+    )
     return Addition(mail, now)
+
+
+def labeled(number: int) -> Addition:
+    """Half of the mails have a tag, the others a piece of metadata: no list has more to look for in vain."""
+    return addition(time.time(), **({"tags": ("welcome",)} if number % 2 else {"metadata": {"order": "1"}}))
 
 
 async def grow(sizes: Sequence[int]) -> list[dict[str, Any]]:
@@ -33,14 +41,25 @@ async def grow(sizes: Sequence[int]) -> list[dict[str, Any]]:
         outbox, rows = await open_outbox(f"sqlite:///{folder}/mail.db"), 0
         for size in sizes:
             while rows < size:
-                await outbox.add([addition(time.time()) for _ in range(BATCH)])
+                await outbox.add([labeled(number) for number in range(BATCH)])
                 rows += BATCH
+                if rows <= SENT:
+                    await _send(outbox)
             claim, lists, accept = await _claim(outbox), await _lists(outbox), await _accept(outbox)
             rows += TURNS * 32
             times = {"claim_ms": claim, "accept_ms": accept, "list_ms": max(lists.values())}
             found.append({"rows": size, **times, "lists": lists})
         await outbox.close()
     return found
+
+
+async def _send(outbox: Outbox) -> None:
+    """All that wait."""
+    mails = await outbox.claim(BATCH, time.time(), 60.0)
+    now = time.time()
+    await outbox.begin([Beginning(mail.id, 1, "sendgrid", 50.0, [], now) for mail in mails])
+    ends = [(mail.id, 1, Outcome.ACCEPTED, Status.SENT, None, 0, now, "sendgrid") for mail in mails]
+    await outbox.settle([Settlement(*end) for end in ends])
 
 
 async def _claim(outbox: Outbox) -> float:
@@ -55,7 +74,8 @@ async def _claim(outbox: Outbox) -> float:
 
 async def _lists(outbox: Outbox) -> dict[str, float]:
     """What `GET /email` asks, with filters that all mails pass and with filters that none does."""
-    middle = (await outbox.list(Page(status=Status.QUEUED, limit=100)))[-1].id
+    middle = (await outbox.list(Page(status=Status.QUEUED, limit=100))).records[-1].id
+    all_of_them: dict[str, Any] = {"status": Status.QUEUED, "to": TO[0].address, "owner": ""}
     pages = {
         "newest": Page(),
         "later page": Page(after=middle),
@@ -63,10 +83,21 @@ async def _lists(outbox: Outbox) -> dict[str, float]:
         "status of none": Page(status=Status.FAILED),
         "recipient of all": Page(to=TO[0].address),
         "recipient of none": Page(to="nobody@example.com"),
-        "provider of none": Page(provider="sendgrid"),
+        "provider of few": Page(provider="sendgrid"),
+        "tag of half": Page(tag="welcome"),
+        "tag of none": Page(tag="farewell"),
+        "metadata of half": Page(metadata=("order", "1")),
+        "metadata of none": Page(metadata=("order", "2")),
+        "time of all": Page(since=time.time() - 86_400, until=time.time()),
         "owner of all, recipient of all": Page(owner="", to=TO[0].address),
         "status and recipient of all": Page(status=Status.QUEUED, to=TO[0].address),
         "status of none, recipient of all": Page(status=Status.FAILED, to=TO[0].address),
+        "status of few, recipient of all": Page(status=Status.SENT, to=TO[0].address),
+        "status of all, provider of few: none": Page(status=Status.QUEUED, provider="sendgrid"),
+        "tag of half, metadata of the other: none": Page(tag="welcome", metadata=("order", "1")),
+        "tag of half, status of few": Page(tag="welcome", status=Status.SENT),
+        "recipient of all, provider of few": Page(to=TO[0].address, provider="sendgrid"),
+        "everything, metadata of the other half: none": Page(tag="welcome", metadata=("order", "1"), **all_of_them),
     }
     return {what: await _list(outbox, page) for what, page in pages.items()}
 

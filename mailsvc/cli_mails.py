@@ -36,20 +36,28 @@ def mails() -> None:
 @click.option("--status", type=click.Choice([each.value for each in Status]), help="Only those with this status.")
 @click.option("--to", metavar="ADDRESS", help="Only those to this recipient.")
 @click.option("--provider", metavar="NAME", help="Only those that this provider has.")
+@click.option("--tag", metavar="TAG", help="Only those with this tag.")
+@click.option("--metadata", metavar="NAME=TEXT", help="Only those with this text by that name in their metadata.")
 @click.option("--since", metavar="TIME", help="Only those accepted since; RFC 3339.")
 @click.option("--until", metavar="TIME", help="Only those accepted before.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="So many at most.")
-@click.option("--after", metavar="ID", help="Go on after this mail, the last one of the list before.")
+@click.option("--after", metavar="ID", help="Go on after this mail, as the list before says.")
 @JSON
 @asks_server
-def list_mails(remote: Remote, as_json: bool, **asked: Any) -> int:
+def list_mails(remote: Remote, as_json: bool, metadata: str | None, **asked: Any) -> int:
     """Mails, newest first.
 
     \b
     Examples:
       mailsvc mails list --status failed
       mailsvc mails list --to ann@example.com --limit 5 --json
+      mailsvc mails list --tag welcome --metadata order=1042
     """
+    if metadata is not None:
+        name, sign, text = metadata.partition("=")
+        if not sign:
+            raise click.UsageError("--metadata is a name and a text, such as order=1042")
+        asked[f"metadata[{name}]"] = text
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     return remote.ask("GET", f"/email?{query}", None, as_json, _table)
 
@@ -171,7 +179,7 @@ def _table(page: dict[str, Any]) -> str:
     for mail in page["data"]:
         to = mail["to"][0] + (f" +{len(mail['recipients']) - 1}" if len(mail["recipients"]) > 1 else "")
         rows.append((mail["id"], mail["status"], mail["created_at"], mail["provider"] or "", to, mail["subject"]))
-    more = [f"More: --after {page['data'][-1]['id']}"] if page["has_more"] else []
+    more = [f"More: --after {page['next']}"] if page["has_more"] else []
     return "\n".join([table(rows), *more])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from .decision import Decision, canceled, decided, not_retryable, rescheduled
 from .errors import Conflict, NotFound
 from .feed import Feed
 from .model import Mail, Record, Status
-from .outbox.base import Erasure, Outbox, Page, Retried, Settlement
+from .outbox.base import Erasure, Listing, Outbox, Page, Retried, Settlement
 from .schedule import due_at
 from .watch import LOOK
 
@@ -63,10 +63,10 @@ class Mails:
                 record = await self.get(id, owner)
         return record
 
-    async def list(self, page: Page) -> Sequence[Record]:
+    async def list(self, page: Page) -> Listing:
         """Mails, newest first. For one owner, the mails of others are not even good to begin after."""
         if None not in (page.owner, page.after) and await self._outbox.get(page.after or "", page.owner) is None:
-            return []
+            return Listing([], None)
         return await self._outbox.list(page)
 
     async def resolve(self, id: str, decision: Decision, owner: str | None = None) -> Record:  # noqa: A002 - as above
@@ -99,13 +99,12 @@ class Mails:
 
     async def retry_many(self, page: Page) -> Retried:
         """Send the mails of a list on their way again, as far as they can be."""
-        records = await self.list(replace(page, limit=page.limit + 1))
-        more, records = len(records) > page.limit, records[: page.limit]
-        done = await self._outbox.retry([record.id for record in records], time.time())
-        for record, retried in zip(records, done, strict=True):
+        found = await self.list(page)
+        done = await self._outbox.retry([record.id for record in found.records], time.time())
+        for record, retried in zip(found.records, done, strict=True):
             if retried:
                 self._moved(record.id, Status.QUEUED, "retried")
-        return Retried(sum(done), len(done) - sum(done), records[-1].id if more else None)
+        return Retried(sum(done), len(done) - sum(done), found.next)
 
     async def _decide(
         self,

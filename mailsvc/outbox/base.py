@@ -30,6 +30,9 @@ KEEP_UNMATCHED = 7 * 86_400.0
 LOOK_AGAIN = (2.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 NEWEST = 1000  # mails to a recipient among which one is looked for by the provider's name for it
 
+# How many mails a list with several filters looks at for one of its pages.
+WALK = 5000
+
 # Mails that are settled and can be sent on their way again by request.
 RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED, Status.REJECTED, Status.SUPPRESSED})
 # What is said of a mail that it was too late to send.
@@ -171,6 +174,17 @@ class Page:
     until: float | None = None
     tag: str | None = None
     metadata: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list found: no more than its limit. `next` is the `after` with which to look on, None at the end.
+
+    With several filters there may be fewer than the limit, or none, and yet more behind `next`.
+    """
+
+    records: Sequence[Record]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +382,12 @@ class Outbox(Protocol):
     async def attachments(self, id: str) -> Sequence[Attachment]:  # noqa: A002 - the field's own name
         """The attachments of a mail with their content; none if it has none, or is unknown or erased."""
 
-    async def list(self, page: Page) -> list[Record]:
-        """Up to `page.limit` mails, newest first; none after an id that is unknown."""
+    async def list(self, page: Page) -> Listing:
+        """Mails, newest first; none after an id that is unknown.
+
+        Of those that pass one of several filters, the WALK newest are looked at, of the filter for which these reach
+        back furthest. So no list takes long, however many mails pass each filter and however few pass all.
+        """
 
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status; kept, not counted, so it may be asked for every request."""

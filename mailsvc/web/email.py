@@ -17,7 +17,7 @@ from .page import guard
 from .pages import submit
 from .plan import planned
 from .problem import invalid
-from .shapes import ID, IDEMPOTENCY_KEY, JSON, TIME, Schema, known, limit, page, words
+from .shapes import ID, IDEMPOTENCY_KEY, JSON, TIME, Schema, array, known, limit, maybe, shape, words
 
 WAIT, WAIT_MAX = 20.0, 60.0  # seconds
 LIMIT, LIMIT_MAX = 20, 100
@@ -44,11 +44,14 @@ class Mails(Handler):
         "since": TIME | {"description": "Those accepted from then on."},
         "until": TIME | {"description": "Those accepted before then."},
         "limit": limit(LIMIT, LIMIT_MAX),
-        "after": ID | {"description": "The last one of the page before."},
+        "after": ID | {"description": "The `next` of the page before."},
     }
     asks_by_header = IDEMPOTENCY_KEY
     takes = known("Mail")
-    gives: ClassVar = {"get": (200, {JSON: page(known("MailRecord"))}), "post": (202, {JSON: known("Accepted")})}
+    gives: ClassVar = {
+        "get": (200, {JSON: shape(data=array(known("MailRecord")), has_more={"type": "boolean"}, next=maybe(ID))}),
+        "post": (202, {JSON: known("Accepted")}),
+    }
     gives_also: ClassVar = {"post": (200, {JSON: known("Plan")})}
     changes = Scope.SEND
 
@@ -77,7 +80,6 @@ class Mails(Handler):
         """Mails, newest first, a page at a time."""
         self.admit()
         asked = query(self, "status", "to", "tag", "provider", "since", "until", "limit", "after", named="metadata")
-        most = _limit(asked.get("limit", str(LIMIT)))
         found = await self.service.mails.list(
             Page(
                 owner=self.key.sees,
@@ -89,10 +91,11 @@ class Mails(Handler):
                 metadata=_named(asked, "metadata"),
                 since=_moment(asked, "since"),
                 until=_moment(asked, "until"),
-                limit=most + 1,
+                limit=_limit(asked.get("limit", str(LIMIT))),
             )
         )
-        self.send_json({"data": [view(record) for record in found[:most]], "has_more": len(found) > most})
+        data = [view(record) for record in found.records]
+        self.send_json({"data": data, "has_more": found.next is not None, "next": found.next})
 
     def _is_form_of_a_page(self) -> bool:
         """Whether a browser sends a form. A program may accept HTML too, as Java's client does unasked."""

@@ -149,7 +149,7 @@ async def show_home(handler: Handler, filled: Form, status: int = 200) -> None:
 async def _mails(service: Service, wanted: Filter) -> tuple[dict[str, Any], Record | None]:
     """The list of mails, and the newest mail of all; nothing while the store cannot be read."""
     try:
-        newest = await service.mails.list(Wanted(limit=1))
+        newest = (await service.mails.list(Wanted(limit=1))).records
         latest = await service.mails.get(newest[0].id) if newest else None
         return await listed(service, wanted), latest
     except Unavailable:
@@ -158,11 +158,11 @@ async def _mails(service: Service, wanted: Filter) -> tuple[dict[str, Any], Reco
 
 async def listed(service: Service, wanted: Filter) -> dict[str, Any]:
     """What a list of mails shows."""
-    page = Wanted(status=wanted.status, to=wanted.to or None, after=wanted.after or None, limit=ROWS + 1)
+    page = Wanted(status=wanted.status, to=wanted.to or None, after=wanted.after or None, limit=ROWS)
     found = await service.mails.list(page)
-    older = wanted.query(after=found[ROWS - 1].id) if len(found) > ROWS else None
+    older = wanted.query(after=found.next) if found.next else None
     counts = await service.counts()
-    return {"mails": found[:ROWS], "older": older, "filter": wanted, "counts": counts}
+    return {"mails": found.records, "older": older, "filter": wanted, "counts": counts}
 
 
 def told(service: Service, record: Record | None) -> dict[str, Any]:
@@ -179,8 +179,8 @@ async def kept(service: Service) -> Sequence[Record]:
     """The newest mails that a provider kept that sends nothing."""
     if service.rehearsal:
         found = await service.mails.list(Wanted(status=Status.SENT, limit=5 * ROWS))
-        return [record for record in found if record.provider in service.config.providers]
-    return await service.mails.list(Wanted(provider="capture", limit=5 * ROWS))
+        return [record for record in found.records if record.provider in service.config.providers]
+    return (await service.mails.list(Wanted(provider="capture", limit=5 * ROWS))).records
 
 
 async def message(handler: Handler, record: Record) -> dict[str, Any]:

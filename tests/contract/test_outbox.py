@@ -25,7 +25,7 @@ async def test_a_mail_is_shown_to_its_owner_or_to_anybody_when_no_owner_is_asked
     async with open_store() as outbox:
         (mail_id,) = await store(outbox, addition(owner="one"))
         seen = [await outbox.get(mail_id, "one"), await outbox.get(mail_id), await outbox.get(mail_id, "two")]
-        listed = [len(await outbox.list(Page(owner=owner))) for owner in ("one", None, "two")]
+        listed = [len((await outbox.list(Page(owner=owner))).records) for owner in ("one", None, "two")]
 
     assert [record is not None for record in seen] == [True, True, False]
     assert listed == [1, 1, 0]
@@ -41,10 +41,10 @@ async def test_a_list_is_newest_first_and_goes_on_after_an_id(open_store: OpenSt
     async with open_store() as outbox:
         ids = await store(outbox, *(addition(created_at=NOW + number) for number in range(7)))
         pages, after = [], None
-        while page := await outbox.list(Page(limit=3, after=after)):
+        while page := (await outbox.list(Page(limit=3, after=after))).records:
             pages.append([record.id for record in page])
             after = page[-1].id
-        lost = await outbox.list(Page(after="unknown"))
+        lost = (await outbox.list(Page(after="unknown"))).records
 
     newest = ids[::-1]
     assert pages == [newest[:3], newest[3:6], newest[6:]]
@@ -57,7 +57,7 @@ async def test_a_listed_record_is_the_mails_own_without_its_history(open_store: 
         await outbox.settle([settlement(mail_id, provider="alpha", events=(Event("stuck", NOW),))])
         record = await shown(outbox, mail_id)
 
-        assert await outbox.list(Page()) == [replace(record, attempts=(), events=())]
+        assert (await outbox.list(Page())).records == [replace(record, attempts=(), events=())]
 
 
 async def test_a_list_can_be_narrowed_by_status_recipient_and_provider(open_store: OpenStore) -> None:
@@ -69,7 +69,7 @@ async def test_a_list_can_be_narrowed_by_status_recipient_and_provider(open_stor
         await outbox.settle([settlement(to_bob, provider="alpha", status=Status.FAILED)])
 
         async def listed(**filters: object) -> list[str]:
-            return [record.id for record in await outbox.list(Page(**filters))]
+            return [record.id for record in (await outbox.list(Page(**filters))).records]
 
         assert await listed(status=Status.SENT) == [to_both, to_ann]
         assert await listed(status=Status.SENDING) == [twice]
@@ -126,7 +126,7 @@ async def test_a_store_that_can_be_written_answers_a_ping(open_store: OpenStore)
     async with open_store() as outbox:
         await outbox.ping()
 
-        assert await outbox.list(Page()) == []
+        assert (await outbox.list(Page())).records == []
 
 
 async def test_a_closed_store_is_unavailable_and_can_be_closed_again(open_store: OpenStore) -> None:
@@ -147,7 +147,7 @@ async def test_close_finishes_what_is_under_way(open_store: OpenStore) -> None:
         results = await asyncio.gather(*adding)
     async with open_store() as outbox:
         assert all(isinstance(result, Added) for (result,) in results)
-        assert len(await outbox.list(Page(limit=100))) == 30
+        assert len((await outbox.list(Page(limit=100))).records) == 30
 
 
 async def test_a_cancelled_caller_leaves_a_row_that_is_whole_or_not_there(open_store: OpenStore) -> None:
@@ -159,6 +159,6 @@ async def test_a_cancelled_caller_leaves_a_row_that_is_whole_or_not_there(open_s
         await asyncio.wait([adding])
         results = await outbox.add([addition(key="k")])
 
-        assert len(await outbox.list(Page())) == 1
+        assert len((await outbox.list(Page())).records) == 1
         assert isinstance(results[0], Added)
         assert await outbox.mail(results[0].id) is not None

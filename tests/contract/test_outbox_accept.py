@@ -78,7 +78,7 @@ async def test_a_row_that_cannot_be_stored_fails_alone(open_store: OpenStore, fi
 
         assert [type(result) for result in results if isinstance(result, Added)] == [Added, Added]
         assert isinstance(results[1], Exception)
-        assert {record.id for record in await outbox.list(Page())} == {good.mail.id, also_good.mail.id}
+        assert {record.id for record in (await outbox.list(Page())).records} == {good.mail.id, also_good.mail.id}
         assert (await outbox.counts())[Status.QUEUED] == 2
         assert await outbox.mail(bad.mail.id) is None
 
@@ -102,7 +102,7 @@ async def test_the_same_key_and_body_get_the_first_answer_again(open_store: Open
 
         assert isinstance(first, Added)
         assert again == Added(first.id, Status.SCHEDULED, NOW, replayed=True)
-        assert len(await outbox.list(Page())) == 1
+        assert len((await outbox.list(Page())).records) == 1
 
 
 async def test_the_first_answer_stays_although_the_mail_has_moved_on(open_store: OpenStore) -> None:
@@ -126,7 +126,7 @@ async def test_a_key_with_another_body_is_refused_alone(open_store: OpenStore) -
         results = await outbox.add([addition(), addition(key="k", fingerprint="two"), addition()])
 
         assert [type(result) for result in results] == [Added, IdempotencyKeyReused, Added]
-        assert len(await outbox.list(Page())) == 3
+        assert len((await outbox.list(Page())).records) == 3
 
 
 async def test_the_first_answer_is_found_by_a_look_alone(open_store: OpenStore) -> None:
@@ -185,7 +185,7 @@ async def test_a_row_that_fails_leaves_its_key_to_the_next_one(open_store: OpenS
 
         assert isinstance(results[0], UnicodeEncodeError)
         assert [isinstance(result, Added) and result.replayed for result in results[1:]] == [False, True]
-        assert len(await outbox.list(Page())) == 1
+        assert len((await outbox.list(Page())).records) == 1
 
 
 async def test_tidying_forgets_keys_older_than_a_day_and_no_others(open_store: OpenStore) -> None:

@@ -48,7 +48,7 @@ async def test_a_list_of_one_owners_mails_has_pages_and_filters_of_its_own(open_
     async with open_store() as outbox:
         rows = [addition(created_at=NOW + n, owner="one" if n % 2 else "two") for n in range(8)]
         ids = await store(outbox, *rows)
-        first = await outbox.list(Page(owner="one", limit=3))
-        rest = await outbox.list(Page(owner="one", limit=3, after=first[-1].id))
+        first = (await outbox.list(Page(owner="one", limit=3))).records
+        rest = (await outbox.list(Page(owner="one", limit=3, after=first[-1].id))).records
 
     assert [record.id for record in [*first, *rest]] == ids[1::2][::-1]

@@ -36,7 +36,7 @@ async def test_bodies_of_mails_that_are_final_for_long_are_erased_and_the_rest_o
         await forgotten(outbox, NOW + 1)
         mails = [await outbox.mail(old), await outbox.mail(young)]
         records = [await shown(outbox, old), await shown(outbox, young)]
-        listed = {record.id: record.erased_at for record in await outbox.list(Page())}
+        listed = {record.id: record.erased_at for record in (await outbox.list(Page())).records}
 
     assert [bool(mail and (mail.content or mail.html or mail.text)) for mail in mails] == [False, True]
     assert records[0] == replace(before, erased_at=NOW + 900 * DAY)
@@ -50,7 +50,7 @@ async def test_mails_without_bodies_are_deleted_and_counted_no_more(open_store: 
         await forgotten(outbox, NOW + 1, NOW + 1)
         gone = [await outbox.get(old), await outbox.mail(old)]
         counts = await outbox.counts()
-        left = await outbox.list(Page())
+        left = (await outbox.list(Page())).records
     async with open_store() as outbox:
         again = await outbox.counts()
 
@@ -118,7 +118,7 @@ async def test_an_erased_recipient_leaves_the_counts_and_the_other_recipients(op
         steps = [await outbox.erase("ann@EXAMPLE.com", NOW + 5), await outbox.erase("ann@EXAMPLE.com", NOW + 6)]
         record, untouched = await shown(outbox, both[0]), await outbox.mail(other[0])
         mail = await outbox.mail(both[0])
-        found = await outbox.list(Page(to="ann@example.com"))
+        found = (await outbox.list(Page(to="ann@example.com"))).records
         after = await outbox.counts()
 
     assert steps == [Erasure(1, 0), Erasure(0, 0)]

@@ -309,7 +309,7 @@ async def test_a_list_of_a_time_holds_what_was_accepted_in_it(open_store: OpenSt
         ids = await store(outbox, *(addition(at, created_at=at, id=new_id(at)) for at in times))
 
         async def listed(**wanted: float) -> list[str]:
-            return [record.id for record in await outbox.list(Page(**wanted))]
+            return [record.id for record in (await outbox.list(Page(**wanted))).records]
 
         assert await listed(since=NOW - 100, until=NOW) == [ids[2], ids[1]]
         assert await listed(since=NOW) == [ids[4], ids[3]]
@@ -332,7 +332,7 @@ async def test_mails_are_found_by_tag_and_by_metadata(open_store: OpenStore) -> 
         )
 
         async def listed(**wanted: object) -> list[str]:
-            return [record.id for record in await outbox.list(Page(**wanted))]  # type: ignore[arg-type]
+            return [record.id for record in (await outbox.list(Page(**wanted))).records]  # type: ignore[arg-type]
 
         assert await listed(tag="welcome") == [two, one]
         assert await listed(tag="welcome", after=two) == [one]
@@ -353,6 +353,9 @@ async def test_a_recipient_who_is_erased_is_found_by_no_metadata(open_store: Ope
         )
         await outbox.settle([settlement(mail_id)])
         await outbox.erase("ann@example.com", NOW + 5)
-        found = [await outbox.list(Page(metadata=("name", "Ann"))), await outbox.list(Page(tag="welcome"))]
+        found = [
+            (await outbox.list(Page(metadata=("name", "Ann")))).records,
+            (await outbox.list(Page(tag="welcome"))).records,
+        ]
 
     assert [len(records) for records in found] == [0, 1]

@@ -92,7 +92,7 @@ async def test_a_key_sees_its_own_mails_and_those_of_others_are_not_there(tmp_pa
     assert all(body == bodies[0] for body in bodies)
     assert bodies[0]["status"] == 404
     assert listed == {"ann": [ids[3], ids[0]], "bob": [ids[1]], "first": ids[::-1]}
-    assert after == [{"data": [], "has_more": False}] * 3
+    assert after == [{"data": [], "has_more": False, "next": None}] * 3
 
 
 async def test_an_idempotency_key_counts_for_one_api_key(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_mails_are_listed_newest_first_page_by_page(tmp_path: Path) -> Non
     assert [mail_id for page in pages for mail_id in page] == ids[::-1]
     assert [page["has_more"] for page in (first, second, third)] == [True, True, False]
     assert [mail["id"] for mail in mine["data"]] == [ids[3]]
-    assert none == {"data": [], "has_more": False}
+    assert none == {"data": [], "has_more": False, "next": None}
 
 
 async def test_waiting_ends_with_the_time_out_and_tells_how_the_mail_stands(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def test_ten_processes_start_at_once_on_an_empty_database(postgres: Postgr
     url = postgres.create()
     outboxes = await asyncio.gather(*(open_outbox(url) for _ in range(10)))
     await asyncio.gather(*(store(outbox) for outbox in outboxes))
-    listed = await outboxes[0].list(Page(limit=100))
+    listed = (await outboxes[0].list(Page(limit=100))).records
     await asyncio.gather(*(outbox.close() for outbox in outboxes))
 
     assert len(listed) == 10

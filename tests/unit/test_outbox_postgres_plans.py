@@ -10,38 +10,24 @@ import time
 
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox import postgres as package
-from mailsvc.outbox.base import Page
-from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, inbox, leases, reads, renewal, tally
+from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, inbox, leases, renewal, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
 from tests.postgres import PostgresServer
 from tests.unit.outbox_postgres import opened, session
 
-PAGES = {
-    "all": Page(),
-    "owner": Page(owner="one"),
-    "status": Page(status=Status.SENT),
-    "provider": Page(provider="alpha"),
-    "to": Page(to="ann@example.com"),
-    "tag": Page(tag="welcome"),
-    "metadata": Page(metadata=("order", "1")),
-    "all labels": Page(to="ann@example.com", tag="welcome", metadata=("order", "1"), status=Status.SENT),
-    "time": Page(since=NOW, until=NOW + 60),
-    "everything": Page("one", Status.SENT, "ann@example.com", "alpha", "01890000-0000-7000-8000-000000000001"),
-}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 
 def statements() -> dict[str, str]:
     """Every statement of the outbox, by where it is: whoever writes a new one does not have to think of this test."""
     names = [f"{package.__name__}.{each.name}" for each in pkgutil.iter_modules(package.__path__)]
-    found = {
+    return {
         f"{module.__name__.rpartition('.')[2]} {name}": value
         for module in (package, *map(importlib.import_module, names))
         for name, value in vars(module).items()
         if name.isupper() and not name.startswith("_") and isinstance(value, str) and SQL.match(value)
     }
-    return found | {f"page of {name}": reads.page_query(page)[0] for name, page in PAGES.items()}
 
 
 STATEMENTS = statements()

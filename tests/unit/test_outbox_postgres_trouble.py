@@ -23,7 +23,7 @@ async def test_a_mail_whose_commit_got_no_answer_is_looked_up_and_there_once(pos
         row, keyed = addition(), addition(key="k")
         wire.cut_answers = 1
         results = await outbox.add([row, keyed])
-        listed, counts = await outbox.list(Page()), await outbox.counts()
+        listed, counts = (await outbox.list(Page())).records, await outbox.counts()
         again = await outbox.add([addition(key="k")])
 
     assert results == [Added(row.mail.id, Status.QUEUED, NOW), Added(keyed.mail.id, Status.QUEUED, NOW)]
@@ -215,7 +215,7 @@ async def test_a_statement_that_takes_too_long_is_given_up_by_the_server(postgre
             await sleeping
 
         assert limit[0] == "10s"
-        assert await outbox.list(Page()) == []
+        assert (await outbox.list(Page())).records == []
 
 
 async def test_a_database_that_has_become_read_only_takes_no_mail_and_can_be_read(postgres: PostgresServer) -> None:
@@ -251,7 +251,7 @@ async def test_a_connection_that_an_administrator_ends_is_replaced(postgres: Pos
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mailsvc'"
             )
 
-        assert len(await outbox.list(Page())) == 3
+        assert len((await outbox.list(Page())).records) == 3
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ async def main():
     say(await status(outbox, ids[0]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     await store(outbox, addition())
-    say(len(await outbox.list(Page())))
+    say(len((await outbox.list(Page())).records))
     await outbox.close()
 
 asyncio.run(main())

@@ -236,7 +236,7 @@ async def test_counts_are_what_counting_would_give(tmp_path: Path) -> None:
         )
 
         assert {each.value: number for each, number in (await outbox.counts()).items() if number} == counted
-        assert len(await outbox.list(Page(status=Status.UNCERTAIN))) == 2
+        assert len((await outbox.list(Page(status=Status.UNCERTAIN))).records) == 2
 
 
 async def test_a_result_that_comes_after_a_report_leaves_what_the_report_said(tmp_path: Path) -> None:

@@ -164,6 +164,6 @@ async def test_nothing_is_accepted_into_a_file_that_was_taken_away(tmp_path: Pat
             await outbox.add([addition()])
         with pytest.raises(StorageBroken):
             await outbox.ping()
-        assert await outbox.list(Page()) == []
+        assert (await outbox.list(Page())).records == []
     finally:
         await outbox.close()

@@ -23,10 +23,11 @@ from ..base import (
     Erasure,
     Extent,
     Folded,
+    Listing,
     Page,
     Settlement,
 )
-from . import accept, deliver, inbox, keys, leases, reads, renewal, retention
+from . import accept, deliver, inbox, keys, leases, lists, reads, renewal, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
@@ -167,9 +168,9 @@ class PostgresOutbox:
         """See Outbox."""
         return await reads.attachments(self._server, id)
 
-    async def list(self, page: Page) -> list[Record]:
+    async def list(self, page: Page) -> Listing:
         """See Outbox."""
-        return await reads.page(self._server, page)
+        return await lists.page(self._server, page)
 
     async def counts(self) -> dict[Status, int]:
         """See Outbox."""

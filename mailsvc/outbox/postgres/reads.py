@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,10 +21,9 @@ from ...model import (
     Record,
     Resolution,
     Status,
-    first_id,
 )
 from ...template import Origin
-from ..base import Extent, Page
+from ..base import Extent
 from .batch import as_uuid, storable
 from .server import Server
 from .tally import COUNTS
@@ -81,14 +80,14 @@ Row = Mapping[str, Any]
 
 async def get(server: Server, mail_id: str, owner: str | None) -> Record | None:
     """A mail's record with its attempts and events."""
-    if not _possible(owner):
+    if not possible(owner):
         return None
     rows = await server.look(RECORD_BY_ID, as_uuid(mail_id), owner)
     if not rows:
         return None
     (row,) = rows
     attempts = tuple(_attempt(each) for each in row["attempts"])
-    return _record(row, attempts=attempts, events=tuple(Event(*each) for each in row["events"]))
+    return build_record(row, attempts=attempts, events=tuple(Event(*each) for each in row["events"]))
 
 
 async def mail(server: Server, mail_id: str) -> Mail | None:
@@ -100,58 +99,6 @@ async def mail(server: Server, mail_id: str) -> Mail | None:
 async def attachments(server: Server, mail_id: str) -> list[Attachment]:
     """A mail's attachments with their content."""
     return [Attachment(*row) for row in await server.look(ATTACHMENTS, as_uuid(mail_id))]
-
-
-async def page(server: Server, wanted: Page) -> list[Record]:
-    """A list's records, newest first."""
-    lost = wanted.after is not None and as_uuid(wanted.after) is None
-    if lost or not _possible(wanted.owner, wanted.to, wanted.provider, wanted.tag, *(wanted.metadata or ())):
-        return []
-    sql, values = page_query(wanted)
-    return [_record(row) for row in await server.look(sql, *values)]
-
-
-def page_query(wanted: Page) -> tuple[str, list[object]]:
-    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on."""
-    values: list[object] = []
-
-    def given(*new: object) -> list[str]:
-        """Places in the statement for these values."""
-        values.extend(new)
-        return [f"${place}" for place in range(len(values) - len(new) + 1, len(values) + 1)]
-
-    source, newest = "mail", "mail.id"
-    where: list[str] = []
-    for select, condition, looked_for in _labels(wanted):
-        of_these = condition.format(*given(*looked_for))
-        if newest == "mail.id":
-            chosen = f"{select.format(of_these)} ORDER BY mail DESC"
-            source, newest = f"({chosen}) AS found JOIN mail ON mail.id = found.mail", "found.mail"
-        else:
-            where.append(f"EXISTS ({select.format(f'mail = found.mail AND {of_these}')})")
-    same = {"owner": wanted.owner, "status": wanted.status and wanted.status.value, "provider": wanted.provider}
-    where += [f"mail.{column} = {given(value)[0]}" for column, value in same.items() if value is not None]
-    bounds = {
-        "id < (SELECT id FROM mail WHERE id = {}::text::uuid)": wanted.after,
-        "id >= {}::text::uuid": None if wanted.since is None else first_id(wanted.since),
-        "id < {}::text::uuid": None if wanted.until is None else first_id(wanted.until),
-    }
-    where += [sql.format(*given(value)) for sql, value in bounds.items() if value is not None]
-    conditions = f"WHERE {' AND '.join(where)}" if where else ""
-    (limit,) = given(wanted.limit)
-    sql = f"SELECT {RECORD} FROM {source} {conditions} ORDER BY {newest} DESC LIMIT {limit}"  # noqa: S608 - no value
-    return sql, values
-
-
-def _labels(wanted: Page) -> Iterator[tuple[str, str, Sequence[object]]]:
-    """The tables besides that of the mails in which to look, the rarest find first."""
-    if wanted.to is not None:
-        condition = 'lower(address) = lower({}::text COLLATE "C")'
-        yield "SELECT DISTINCT mail FROM recipient WHERE {}", condition, [wanted.to]
-    if wanted.metadata is not None:
-        yield "SELECT mail FROM mail_metadata WHERE {}", "key = {} AND value = {}", wanted.metadata
-    if wanted.tag is not None:
-        yield "SELECT mail FROM mail_tag WHERE {}", "tag = {}", [wanted.tag]
 
 
 async def counts(server: Server) -> dict[Status, int]:
@@ -216,8 +163,8 @@ def _value(json: str | None, default: Any) -> Any:
     return default if json is None else orjson.loads(json)
 
 
-def _record(row: Row, **history: Any) -> Record:
-    """`history` is what a list leaves out: attempts and events."""
+def build_record(row: Row, **history: Any) -> Record:
+    """The record of a row of RECORD. `history` is what a list leaves out: attempts and events."""
     mail_id, status, address, name, subject, *rest = row.values()
     people = tuple(_recipient(each, status) for each in row["people"])
     history |= {"tags": tuple(_value(row["tags"], [])), "metadata": _value(row["metadata"], {})}
@@ -237,7 +184,7 @@ def _attempt(row: Sequence[Any]) -> Attempt:
     return Attempt(n, provider, *told, resolved and Resolution(resolved))
 
 
-def _possible(*texts: str | None) -> bool:
+def possible(*texts: str | None) -> bool:
     """Whether there can be such texts in the database."""
     try:
         storable(*texts)

@@ -13,8 +13,8 @@ import orjson
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
-from ..base import Added, Addition, Batch, Beginning, Change, Erasure, Extent, Folded, Page, Settlement
-from . import accept, copying, deliver, inbox, keys, reads, renewal, retention
+from ..base import Added, Addition, Batch, Beginning, Change, Erasure, Extent, Folded, Listing, Page, Settlement
+from . import accept, copying, deliver, inbox, keys, lists, reads, renewal, retention
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -137,9 +137,9 @@ class SqliteOutbox:
         """See Outbox."""
         return await self._engine.run(lambda connection: reads.attachments(connection, id))
 
-    async def list(self, page: Page) -> list[Record]:
+    async def list(self, page: Page) -> Listing:
         """See Outbox."""
-        return await self._engine.run(lambda connection: reads.page(connection, page))
+        return await self._engine.run(lambda connection: lists.page(connection, page))
 
     async def counts(self) -> dict[Status, int]:
         """See Outbox. No trip to the connection."""

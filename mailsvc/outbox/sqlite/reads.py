@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -23,10 +23,8 @@ from ...model import (
     Record,
     Resolution,
     Status,
-    first_id,
 )
 from ...template import Origin
-from ..base import Page
 
 SELECT_MAIL = """
 SELECT mail.number, mail.status, mail.id, mail.created_at, sender_address, sender_name, subject, on_uncertain,
@@ -40,12 +38,6 @@ RECORD = """mail.number, mail.id, mail.status, mail.sender_address, mail.sender_
     mail.updated_at, mail.due_at, mail.provider, mail.provider_message_id, mail.error, mail.erased_at,
     mail.tags, mail.metadata, mail.expires_at, mail.lane, mail.sensitive, mail.template"""
 RECORD_BY_ID = f"SELECT {RECORD} FROM mail WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"  # noqa: S608 - a constant
-
-# Numbers grow as ids do, if not to the second: clocks are set back, too.
-SPREAD = 60.0
-FROM = "(SELECT number FROM mail WHERE id >= ? ORDER BY id LIMIT 1)"
-LAST = "9223372036854775807"
-NUMBER = "SELECT number FROM mail WHERE id = ?"
 
 # The rows of several mails are asked for by a JSON array of their numbers.
 RECIPIENTS = """
@@ -110,51 +102,10 @@ def attachments(connection: sqlite3.Connection, mail_id: str) -> list[Attachment
     return [Attachment(*row) for row in connection.execute(ATTACHMENTS, (mail_id,))]
 
 
-def page(connection: sqlite3.Connection, wanted: Page) -> list[Record]:
-    """A list's records, newest first."""
-    rows = connection.execute(*page_query(wanted)).fetchall()
+def build_records(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Record]:
+    """The records of RECORD's rows, in their order, without attempts and events."""
     recipients = _recipients(connection, [row[0] for row in rows])
     return [_record(row, recipients[row[0]]) for row in rows]
-
-
-def page_query(wanted: Page) -> tuple[str, list[object]]:
-    """The statement for a list and its values. Each filter but `owner` walks an index from its newest mail on.
-
-    CROSS JOIN: from who or what is looked for to their mails, never the other way round.
-    """
-    source, number = "mail", "mail.number"
-    where: list[tuple[str, Sequence[object]]] = []
-    for table, condition, values in _labels(wanted):
-        if number == "mail.number":
-            source, number = f"{table} CROSS JOIN mail ON mail.number = {table}.mail", f"{table}.mail"
-            where.append((condition, values))
-        else:
-            found = f"EXISTS (SELECT 1 FROM {table} WHERE {table}.mail = mail.number AND {condition})"  # noqa: S608
-            where.append((found, values))
-    same = {"owner": wanted.owner, "status": wanted.status and wanted.status.value, "provider": wanted.provider}
-    where += [(f"mail.{column} = ?", [value]) for column, value in same.items() if value is not None]
-    if wanted.after is not None:
-        where.append((f"{number} < ({NUMBER})", [wanted.after]))
-    if wanted.since is not None:
-        bounds = [first_id(wanted.since - SPREAD), wanted.since]
-        where.append((f"{number} >= {FROM} AND mail.created_at >= ?", bounds))
-    if wanted.until is not None:
-        bounds = [first_id(wanted.until + SPREAD), wanted.until]
-        where.append((f"{number} < coalesce({FROM}, {LAST}) AND mail.created_at < ?", bounds))
-    conditions = f"WHERE {' AND '.join(sql for sql, _ in where)}" if where else ""
-    once = f"GROUP BY {number}" if wanted.to is not None else ""
-    sql = f"SELECT {RECORD} FROM {source} {conditions} {once} ORDER BY {number} DESC LIMIT ?"  # noqa: S608 - no value
-    return sql, [*(value for _, values in where for value in values), wanted.limit]
-
-
-def _labels(wanted: Page) -> Iterator[tuple[str, str, Sequence[object]]]:
-    """The tables besides that of the mails in which to look, the rarest find first."""
-    if wanted.to is not None:
-        yield "recipient", "recipient.address = ?", [wanted.to]
-    if wanted.metadata is not None:
-        yield "mail_metadata", "mail_metadata.key = ? AND mail_metadata.value = ?", wanted.metadata
-    if wanted.tag is not None:
-        yield "mail_tag", "mail_tag.tag = ?", [wanted.tag]
 
 
 def counts(connection: sqlite3.Connection) -> dict[Status, int]:
