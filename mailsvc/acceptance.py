@@ -162,11 +162,12 @@ class Acceptance:
         """Store those mails that can be accepted, all in one transaction; they are on the disk when this returns.
 
         An InvalidMail in a submission's place is what is wrong with it; `tell` makes JSON of what is told of one that
-        is not accepted. Raises what `accept` does, InvalidMail when there is none that can be accepted.
+        is not accepted. Raises what `accept` does; where none can be accepted, InvalidMail, or RateLimited if the rate
+        is all that is in the way. A repeated request gets the first answer in any case.
         """
         try:
             return await self._accept_batch(submissions, tell, key, idempotency_key, fingerprint)
-        except NOT_NOW:
+        except (*NOT_NOW, InvalidMail):
             first = await self._first_answer(key, idempotency_key, fingerprint)
             if not isinstance(first, str):
                 raise
@@ -294,8 +295,14 @@ class Acceptance:
         await self._add.close()
 
 
-def _none(found: Sequence[object]) -> InvalidMail:
-    """Every fault of a batch with no mail that can be accepted; `[2].to` is a field of the third."""
+def _none(found: Sequence[object]) -> InvalidMail | RateLimited:
+    """Every fault of a batch with no mail that can be accepted; `[2].to` is a field of the third.
+
+    Where the key's rate is the only one, the same request is good later.
+    """
+    limited = [error for error in found if isinstance(error, RateLimited)]
+    if len(limited) == len(found):
+        return min(limited, key=lambda error: error.wait)
     faults: list[FieldFault] = []
     for place, error in enumerate(found):
         if isinstance(error, InvalidMail):

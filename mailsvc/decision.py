@@ -59,6 +59,9 @@ def rescheduled(record: Record, due_at: float, now: float) -> Settlement:
 
 def not_retryable(record: Record) -> Conflict:
     """What the caller is told whose mail cannot be sent on its way again."""
+    if record.status in RETRYABLE and record.sensitive:
+        words = "this mail is sensitive: its body was erased when it ended, and there is nothing left to send"
+        return Conflict(words, "not_retryable")
     if record.status in RETRYABLE:
         return Conflict("the body of this mail was erased: there is nothing left to send", "not_retryable")
     words = ", ".join(sorted(RETRYABLE))

@@ -136,7 +136,7 @@ class Mail:
     `uncertain`: claimed while it was in doubt, so that the doubt decides who may be asked.
     It is not sent after `expires_at`. `tried_since` is when its way began, if that is later than `created_at`;
     `retries` is how often it was sent on its way again by request. The body of a `sensitive` one goes once a provider
-    has it. What a `template` made stands in `subject`, `html` and `text`.
+    has it, or it has ended otherwise. What a `template` made stands in `subject`, `html` and `text`.
     """
 
     id: str

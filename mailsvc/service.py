@@ -36,6 +36,7 @@ from .neighbours import Neighbours
 from .outbox.base import (
     Change,
     Extent,
+    Hour,
     Outbox,
 )
 from .rehearsal import Rehearsal
@@ -164,6 +165,10 @@ class Service:
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status."""
         return await self._outbox.counts()
+
+    async def hours(self, since: float, until: float) -> Sequence[Hour]:
+        """The same of the mails of each hour from that of `since` to that of `until`."""
+        return await self._outbox.hours(since, until)
 
     async def extent(self) -> Extent:
         """How long the oldest mail is due, and how much room all takes."""

@@ -152,7 +152,9 @@ class Submission(BaseModel):
     sensitive: Annotated[
         bool,
         BeforeValidator(read_yes_or_no, json_schema_input_type=bool),
-        Field(default=False, description="Never shown, and its body is erased as soon as a provider has it."),
+        Field(
+            default=False, description="Never shown, and its body is erased as soon as the mail is sent or has ended."
+        ),
     ]
     dry_run: Annotated[
         bool,

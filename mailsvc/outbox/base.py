@@ -6,7 +6,8 @@ trusted any more. Times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,8 @@ NEWEST = 1000  # mails to a recipient among which one is looked for by the provi
 
 # How many mails a list with several filters looks at for one of its pages.
 WALK = 5000
+
+HOUR = 3600.0  # seconds
 
 # Mails that are settled and can be sent on their way again by request.
 RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED, Status.REJECTED, Status.SUPPRESSED})
@@ -185,6 +188,35 @@ class Listing:
 
     records: Sequence[Record]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """How many of the mails that were accepted in the hour from `at` on are in each status; those with any."""
+
+    at: float
+    counts: dict[Status, int]
+
+    @classmethod
+    def grouped(cls, rows: Iterable[Sequence[Any]]) -> list[Hour]:
+        """Of rows of an hour's number, a status and how many mails, in the order of the hours."""
+        found: dict[int, dict[Status, int]] = {}
+        for number, status, mails in rows:
+            found.setdefault(number, {})[Status(status)] = mails
+        return [cls(number * HOUR, counts) for number, counts in found.items()]
+
+
+def total(hours: Iterable[Hour]) -> Counter[Status]:
+    """The mails of all these hours by status."""
+    found: Counter[Status] = Counter()
+    for hour in hours:
+        found.update(hour.counts)
+    return found
+
+
+def hour_of(at: float) -> int:
+    """The number of the hour of that time, since 1970."""
+    return int(at // HOUR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +423,9 @@ class Outbox(Protocol):
 
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status; kept, not counted, so it may be asked for every request."""
+
+    async def hours(self, since: float, until: float) -> Sequence[Hour]:
+        """The same of the mails of each hour from that of `since` to that of `until`, of those that have any."""
 
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """How many attempts were ever in doubt, by provider and by what settled the doubt; None: still open."""

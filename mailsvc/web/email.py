@@ -89,8 +89,8 @@ class Mails(Handler):
                 after=_cursor(asked.get("after")),
                 tag=asked.get("tag"),
                 metadata=_named(asked, "metadata"),
-                since=_moment(asked, "since"),
-                until=_moment(asked, "until"),
+                since=instant(asked, "since"),
+                until=instant(asked, "until"),
                 limit=_limit(asked.get("limit", str(LIMIT))),
             )
         )
@@ -242,7 +242,8 @@ def _named(asked: dict[str, str], parameter: str) -> tuple[str, str] | None:
     return pairs[0] if pairs else None
 
 
-def _moment(asked: dict[str, str], name: str) -> float | None:
+def instant(asked: dict[str, str], name: str) -> float | None:
+    """A query parameter that is a time, as Unix seconds. Raises InvalidMail."""
     try:
         return parse_instant(asked[name]) if name in asked else None
     except ValueError as error:

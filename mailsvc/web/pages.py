@@ -14,6 +14,7 @@ from ..access import Scope
 from ..errors import MailsvcError, Unavailable
 from ..history import EVERY
 from ..model import Mail, Message, Record, Status
+from ..outbox.base import HOUR, total
 from ..outbox.base import Page as Wanted
 from ..render import LARGE, render
 from ..service import Service
@@ -153,7 +154,7 @@ async def _mails(service: Service, wanted: Filter) -> tuple[dict[str, Any], Reco
         latest = await service.mails.get(newest[0].id) if newest else None
         return await listed(service, wanted), latest
     except Unavailable:
-        return {"mails": [], "older": None, "filter": wanted, "counts": {}}, None
+        return {"mails": [], "older": None, "filter": wanted, "counts": {}, "day_hours": []}, None
 
 
 async def listed(service: Service, wanted: Filter) -> dict[str, Any]:
@@ -161,8 +162,10 @@ async def listed(service: Service, wanted: Filter) -> dict[str, Any]:
     page = Wanted(status=wanted.status, to=wanted.to or None, after=wanted.after or None, limit=ROWS)
     found = await service.mails.list(page)
     older = wanted.query(after=found.next) if found.next else None
-    counts = await service.counts()
-    return {"mails": found.records, "older": older, "filter": wanted, "counts": counts}
+    now, counts = time.time(), await service.counts()
+    hours = await service.hours(now - 23 * HOUR, now)
+    day = {"day_hours": hours, "day_total": total(hours)}
+    return {"mails": found.records, "older": older, "filter": wanted, "counts": counts, **day}
 
 
 def told(service: Service, record: Record | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from mailsvc.address import Mailbox
 from mailsvc.errors import IdempotencyKeyReused
-from mailsvc.model import Attachment, Outcome, Priority, Status, new_id
+from mailsvc.model import Attachment, Outcome, Payload, Priority, Status, new_id
 from mailsvc.outbox.base import Batch, Page
 from mailsvc.suppression import Reason, Suppression
 from tests.contract.samples import (
@@ -210,10 +210,12 @@ async def test_a_scheduled_mail_is_put_to_another_time(open_store: OpenStore) ->
 # Sensitive mails.
 
 
-@pytest.mark.parametrize(("state", "stays"), [(Status.SENT, False), (Status.REJECTED, False), (Status.FAILED, True)])
-async def test_the_body_of_a_sensitive_mail_is_gone_with_the_hand_over(
-    open_store: OpenStore, state: Status, stays: bool
-) -> None:
+ENDED = [Status.SENT, Status.REJECTED, Status.FAILED]
+GOING_ON = [Status.QUEUED, Status.UNCERTAIN]
+
+
+@pytest.mark.parametrize("state", [*ENDED, *GOING_ON])
+async def test_the_body_of_a_sensitive_mail_is_gone_when_it_ends(open_store: OpenStore, state: Status) -> None:
     file = Attachment("a.txt", "text/plain", None, 3, b"abc")
     async with open_store() as outbox:
         secret, other = await start(outbox, addition(sensitive=True, attachments=(file,)), addition())
@@ -228,8 +230,48 @@ async def test_the_body_of_a_sensitive_mail_is_gone_with_the_hand_over(
     assert untouched is not None
     assert before.sensitive
     assert (before.content is None, untouched.content is None) == (False, False)
+    stays = state in GOING_ON
     assert (after.content is not None, record.erased_at is None, len(files) == 1) == (stays, stays, stays)
     assert record.sensitive
+
+
+async def test_a_sensitive_mail_that_was_canceled_expired_or_suppressed_has_no_body_and_is_not_retried(
+    open_store: OpenStore,
+) -> None:
+    ann = (Mailbox("ann@example.com"),)
+    async with open_store() as outbox:
+        await outbox.suppressions.put([Suppression("ann@example.com", Reason.MANUAL, "api", NOW, None, None)])
+        times = [{}, {"due_at": NOW + 50, "expires_at": NOW + 60}, {"to": ann}]
+        canceled, expired, suppressed = await store(outbox, *(addition(sensitive=True, **how) for how in times))  # type: ignore[arg-type]
+        await outbox.settle([settlement(canceled, 0, status=Status.CANCELED)])
+        await outbox.expire(NOW + 60)
+        ids = [canceled, expired, suppressed]
+        states = [await status(outbox, mail_id) for mail_id in ids]
+        mails, records = [await outbox.mail(each) for each in ids], [await shown(outbox, each) for each in ids]
+        retried = await outbox.retry(ids, NOW + 70)
+
+    assert states == [Status.CANCELED, Status.EXPIRED, Status.SUPPRESSED]
+    assert [mail.content for mail in mails if mail] == [None] * 3
+    assert [record.erased_at for record in records] == [record.updated_at for record in records]
+    assert retried == [False] * 3
+
+
+async def test_what_was_kept_for_a_repeated_request_goes_with_the_suppressed_mail(open_store: OpenStore) -> None:
+    ann = Mailbox("ann@example.com")
+    payload = Payload("alpha", "key", b"the secret", NOW)
+    async with open_store() as outbox:
+        (mail_id,) = await store(outbox, addition(to=(ann,)))
+        await outbox.begin([replace(beginning(mail_id), payload=payload)])
+        await outbox.settle([settlement(mail_id, outcome=Outcome.DOWN, status=Status.QUEUED, due_at=NOW + 1)])
+        waiting = await outbox.mail(mail_id)
+        await outbox.suppressions.put([Suppression("ann@example.com", Reason.MANUAL, "api", NOW, None, None)])
+        claimed = await outbox.claim(5, NOW + 2, 60)
+        ended, state = await outbox.mail(mail_id), await status(outbox, mail_id)
+
+    assert waiting is not None
+    assert ended is not None
+    assert (claimed, state) == ([], Status.SUPPRESSED)
+    assert (waiting.payloads, ended.payloads) == ((payload,), ())
 
 
 # Batches.

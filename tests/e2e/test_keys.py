@@ -140,6 +140,30 @@ async def test_a_key_with_a_rate_is_told_when_it_may_send_again_and_nobody_else_
     assert (len(read[2]["data"]), other[0]) == (3, 202)
 
 
+async def test_a_batch_beyond_the_rate_is_told_when_it_may_come_again_but_a_repeated_one_what_it_was(
+    tmp_path: Path,
+) -> None:
+    async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST) as service:
+        slow, _ = await made(service, rate=1)
+
+        async def batch(*mails: Any, key: str = "") -> tuple[int, Mapping[str, str], Any]:
+            headers = bearer(slow) | ({"Idempotency-Key": key} if key else {})
+            return await service.call("POST", "/email/batch", json=list(mails), headers=headers)
+
+        first = await batch(*[FORM] * 2, key="once")
+        over, mixed = await batch(FORM, FORM), await batch(FORM, {"to": "nobody"})
+        again = await batch(*[FORM] * 2, key="once")
+        other = await batch(FORM, key="once")
+
+    assert (first[0], [row.get("status", 429) for row in first[2]["data"]]) == (202, ["queued", 429])
+    assert first[2]["data"][1]["error"]["code"] == "rate_limited"
+    assert (over[0], over[2]["code"]) == (429, "rate_limited")
+    assert 1 <= int(over[1]["Retry-After"]) <= 60
+    assert (mixed[0], mixed[2]["errors"][0]["field"]) == (422, "[0]")
+    assert (again[0], again[2], again[1]["Idempotent-Replayed"]) == (202, first[2], "true")
+    assert (other[0], other[2]["code"]) == (422, "idempotency_key_reused")
+
+
 @pytest.mark.sqlite
 async def test_a_key_is_shown_once_and_only_its_digest_is_kept_also_over_a_restart(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST, MAILSVC_LOG="debug") as service:

@@ -188,6 +188,42 @@ def test_all_that_a_mail_carries_is_shown_and_when_it_is_to_be_sent(visit: Visit
     expect(page.locator("#timeline-body")).to_contain_text("canceled")
 
 
+def test_a_mail_that_failed_is_sent_again_by_a_click(visit: Visitor, tmp_path: Path) -> None:
+    settings = {"MAILSVC_FROM": "shop@example.com", "SENDGRID_API_KEY": "SG.abcdef"}
+    with faking(tmp_path) as fake, serving(tmp_path, SENDGRID_URL=fake, **settings) as url:
+        page = visit(url)
+        assert page.request.post(f"{fake}/_fault", data={"kind": "answer", "status": 400, "provider": "sendgrid"}).ok
+        fill(page, to="ann@example.com", subject="Hello", content="Hi")
+        page.click("#send-button")
+        expect(page.locator("#timeline-body .step.last")).to_contain_text("Failed: given up")
+        expect(page.locator("#mails-body .counts p")).to_contain_text("1 failed")
+        assert page.request.delete(f"{fake}/_fault").ok
+        page.click("#timeline-body >> text=Send it again")
+
+        expect(page.locator("#timeline-body .step.last")).to_contain_text("Sent: a provider has accepted it")
+        expect(page.locator("#timeline-body")).to_contain_text("retried")
+        assert "/mail/" in page.url
+        page.close()
+
+
+def test_a_scheduled_mail_is_canceled_by_a_click_and_counted(visit: Visitor, url: str) -> None:
+    page = visit(url)
+    mail = {"to": "ann@example.com", "subject": "Later", "text": "hi", "send_at": "2027-08-09T12:00:00Z"}
+    assert page.request.post(f"{url}/email", data=mail).ok
+    expect(page.locator("#mails-body li .subject").first).to_have_text("Later")
+    page.locator("#mails-body li a").first.click()
+    page.click("text=Cancel it")
+
+    expect(page.locator("#timeline-body .step.last")).to_contain_text("Canceled: canceled on request")
+    expect(page.locator("#timeline-body button")).to_have_text("Send it again")
+    page.click("text=All mails")
+    expect(page.locator("#mails-body .counts p")).to_contain_text("canceled")
+    page.click("#mails-body .counts summary")
+    expect(page.locator("#mails-body .counts td").first).to_contain_text("canceled")
+    page.locator("#mails-body .counts p a", has_text="canceled").click()
+    expect(page.locator("#mails-body li .chip").first).to_have_text("canceled")
+
+
 def test_a_theme_is_kept_and_needs_no_reload(visit: Visitor, url: str) -> None:
     page = visit(url, color_scheme="light")
     ground = "getComputedStyle(document.documentElement).backgroundColor"

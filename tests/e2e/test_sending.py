@@ -189,6 +189,19 @@ async def test_a_sensitive_mail_is_shown_nowhere_and_gone_once_it_is_sent(starte
     assert retried[0] == 409
 
 
+async def test_a_sensitive_mail_that_failed_has_no_body_left_to_retry(started: Started) -> None:
+    async with FakeProvider() as sendgrid, started(**live(sendgrid)) as service:
+        sendgrid.fault("answer", status=400)
+        failed = await service.settled(await service.post(content="the code is 493-112", sensitive=True))
+        retried = await service.call("POST", f"/email/{failed['id']}/retry")
+        many = await _retry(service, status="failed")
+
+    assert (failed["status"], failed["erased_at"]) == ("failed", failed["updated_at"])
+    assert (retried[0], retried[2]["code"]) == (409, "not_retryable")
+    assert "sensitive" in retried[2]["detail"]
+    assert (many["retried"], many["skipped"]) == (0, 1)
+
+
 async def test_faults_of_the_new_fields_are_named(started: Started) -> None:
     wrong = [
         ({"send_at": "2027-01-02 03:04"}, "send_at"),
@@ -246,11 +259,19 @@ async def test_mails_are_listed_by_tag_metadata_and_time_and_counted(started: St
             for query in ("metadata=1", "metadata[]=1", "metadata[a]=1&metadata[b]=2", "since=today", "tag=a&tag=b")
         ]
         counts = (await service.call("GET", "/email/counts"))[2]["counts"]
+        lately = (await service.call("GET", f"/email/counts?since={at(-60).replace('+', '%2B')}"))[2]
+        faults = [
+            (await service.call("GET", f"/email/counts?{query}"))[2]["errors"][0]["field"]
+            for query in ("since=2020-01-01T00:00:00Z", "until=2027-01-01T00:00:00Z", "since=2099-01-01T00:00:00Z")
+        ]
 
     assert [[mail["id"] for mail in each] for each in found] == [[two, one], [two], [one], [one], []]
     assert len(since) == 2
     assert [answer[0] for answer in wrong] == [422] * 5
     assert (counts["sent"], counts["failed"]) == (2, 0)
+    assert (lately["counts"], sum(hour["counts"]["sent"] for hour in lately["hours"])) == (counts, 2)
+    assert lately["since"] <= lately["hours"][0]["at"] <= lately["hours"][-1]["at"] < lately["until"]
+    assert faults == ["since", "until", "since"]
 
 
 async def test_a_dry_run_tells_what_would_be_done_and_stores_nothing(started: Started) -> None:

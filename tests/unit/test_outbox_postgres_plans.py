@@ -10,6 +10,7 @@ import time
 
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox import postgres as package
+from mailsvc.outbox.base import HOUR, Hour
 from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, inbox, leases, renewal, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store
@@ -155,6 +156,20 @@ async def test_tidying_adds_up_what_connections_that_are_gone_have_counted(postg
     assert [count[Status.SENDING] for count in counts] == [2, 2, 4, 4, 6, 6]
     assert [count[Status.QUEUED] for count in counts] == [1] * 6
     assert dict(rows)["sending"] == 6
+
+
+async def test_tidying_adds_up_the_hours_that_are_long_past(postgres: PostgresServer) -> None:
+    url, past = postgres.create(), NOW - 9 * HOUR
+    async with opened(url) as one, opened(url) as two, session(url) as other:
+        await store(one, *(addition(past, created_at=past) for _ in range(3)), addition())
+        await store(two, *(addition(past, created_at=past) for _ in range(4)))
+        before = await one.hours(past, NOW)
+        await one.tidy(NOW)
+        after = await two.hours(past, NOW)
+        rows = await other.fetch("SELECT hour - $1, connection = 0 FROM hourly ORDER BY 1", int(NOW // HOUR))
+
+    assert before == after == [Hour(past, {Status.QUEUED: 7}), Hour(NOW, {Status.QUEUED: 1})]
+    assert [tuple(row) for row in rows] == [(-9, True), (0, False)]
 
 
 def test_every_statement_that_moves_mails_keeps_the_counts() -> None:

@@ -23,9 +23,11 @@ from ..base import (
     Erasure,
     Extent,
     Folded,
+    Hour,
     Listing,
     Page,
     Settlement,
+    hour_of,
 )
 from . import accept, deliver, inbox, keys, leases, lists, reads, renewal, retention
 from .address import DUMP, Address
@@ -36,9 +38,12 @@ from .council import PostgresCouncil
 from .schema import prepare
 from .server import CERTAIN, Server
 from .suppressions import PostgresSuppressions
-from .tally import COMPACT
+from .tally import COMPACT, COMPACT_HOURS, FORGET_HOURS
 from .templates import PostgresTemplates
 from .trouble import storage_trouble
+
+LATELY = 2  # hours whose counts are written all the time
+STEP = 1000  # rows of counts added up at a time
 
 PING = "SELECT 1 FROM tally WHERE connection = -1 FOR UPDATE"  # needs what a write needs, and changes nothing
 SAVE_PROVIDERS = """
@@ -176,6 +181,10 @@ class PostgresOutbox:
         """See Outbox."""
         return await reads.counts(self._server)
 
+    async def hours(self, since: float, until: float) -> Sequence[Hour]:
+        """See Outbox."""
+        return await reads.hours(self._server, since, until)
+
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """See Outbox."""
         return await reads.doubts(self._server)
@@ -219,6 +228,9 @@ class PostgresOutbox:
         more = await accept.forget_keys(self._server, now - KEEP_IDEMPOTENCY_KEYS)
         more |= await inbox.forget(self._server, now - KEEP_UNMATCHED)
         await self._server.run(lambda: self._server.fetch(COMPACT))
+        past = hour_of(now) - LATELY
+        await self._server.run(lambda: self._server.fetch(COMPACT_HOURS, past, STEP))
+        await self._server.run(lambda: self._server.fetch(FORGET_HOURS, past))
         return more
 
     async def forget(self, now: float, bodies_before: float, mails_before: float) -> bool:

@@ -42,7 +42,7 @@ WITH given AS (
     SELECT id, owner, status, sender_address, sender_name, subject, on_uncertain, tags, metadata, ignore_suppression,
         created_at, created_at, due_at, due_at + behind($16), expires_at, lane, sensitive, template
     FROM fresh ORDER BY place
-    {{conflict}} RETURNING id, status
+    {{conflict}} RETURNING id, status, created_at
 ), stored AS (
     SELECT * FROM fresh {{stored}}
 ), bodies AS (
@@ -58,7 +58,7 @@ WITH given AS (
         AS file (mail, position, filename, content_type, content_id, size, content)
     WHERE mail IN (SELECT id FROM stored)
 ), moves AS (
-    SELECT status, count(*) AS number FROM mails GROUP BY status
+    SELECT status, 1 AS number, created_at FROM mails
 ), {TALLY}
 SELECT id, EXISTS (SELECT FROM suppression) FROM fresh
 """  # noqa: S608 - a constant

@@ -18,7 +18,7 @@ from .tally import TALLY
 
 # Not synced: after a crash of the server the mails are due again, which is true.
 NO_LANE = -1
-_LANE = """SELECT id, status, claimable_at, {number} AS turn FROM mail
+_LANE = """SELECT id, status, created_at, claimable_at, {number} AS turn FROM mail
     WHERE lane = ${parameter} AND claimable_at <= $1 + behind($2)
     ORDER BY claimable_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED"""
 CLAIM = f"""
@@ -38,7 +38,7 @@ WITH careless AS (
         tried_since = CASE mail.status WHEN 'scheduled' THEN mail.due_at ELSE mail.tried_since END
     FROM due WHERE mail.id = due.id RETURNING mail.*, due.claimable_at AS due_since, due.turn
 ), moves AS (
-    SELECT moved.* FROM due, LATERAL (VALUES ('scheduled', -1), ('queued', 1)) AS moved (status, number)
+    SELECT moved.*, created_at FROM due, LATERAL (VALUES ('scheduled', -1), ('queued', 1)) AS moved (status, number)
     WHERE due.status = 'scheduled'
 ), {TALLY}
 SELECT mail.status, EXISTS (SELECT FROM suppression) AS choosy, {MAIL_COLUMNS.format(people="AND status IS NULL")}
@@ -51,7 +51,7 @@ WITH given AS (
     SELECT * FROM unnest($4::uuid[], $5::bigint[], $6::text[], $7::float8[], $8::json[], $9::float8[], $10::text[])
     AS given (mail, n, provider, score, considered, started_at, resolved)
 ), judged AS (
-    SELECT given.*, mail.status AS was, attempts,
+    SELECT given.*, mail.created_at, mail.status AS was, attempts,
         NOT running AND n = attempts + 1 AND mail.status IN ('scheduled', 'queued', 'uncertain', 'sending') AS begins,
         $1 AND running AND n = attempts AND updated_at = started_at AS begun
     FROM given JOIN mail ON mail.id = given.mail ORDER BY mail.id FOR UPDATE OF mail
@@ -72,7 +72,8 @@ WITH given AS (
         leased_until = judged.started_at + behind($2) + $3, updated_at = judged.started_at
     FROM judged WHERE mail.id = judged.mail AND judged.begins
 ), moves AS (
-    SELECT moved.* FROM judged, LATERAL (VALUES (was, -1), ('sending', 1)) AS moved (status, number) WHERE begins
+    SELECT moved.*, created_at FROM judged, LATERAL (VALUES (was, -1), ('sending', 1)) AS moved (status, number)
+    WHERE begins
 ), {TALLY}
 SELECT mail, was, attempts, begins OR begun AS begun FROM judged
 """  # noqa: S608 - a constant
@@ -86,7 +87,7 @@ WITH given AS (
         provider, provider_message_id, http_status, detail, error, resolved, expected)
 ), standing AS (
     SELECT given.*, mail.status AS was, mail.attempts, mail.running, mail.rounds AS had_rounds, mail.due_at AS was_due,
-        mail.claimable_at, mail.updated_at
+        mail.claimable_at, mail.updated_at, mail.created_at
     FROM given JOIN mail ON mail.id = given.mail ORDER BY mail.id FOR UPDATE OF mail
 ), judged AS (
     SELECT *, CASE
@@ -139,7 +140,8 @@ WITH given AS (
         WITH ORDINALITY AS said (mail, type, at, provider, recipient, detail, place) JOIN ruled USING (mail)
     WHERE ruled.applies ORDER BY place
 ), moves AS (
-    SELECT moved.* FROM ruled, LATERAL (VALUES (was, -1), (status, 1)) AS moved (status, number) WHERE moves
+    SELECT each.*, created_at FROM ruled, LATERAL (VALUES (was, -1), (ruled.status, 1)) AS each (status, number)
+    WHERE moves
 ), {TALLY}
 SELECT mail, applies OR applied AS applied FROM ruled
 """  # noqa: S608 - a constant

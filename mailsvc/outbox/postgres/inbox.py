@@ -76,7 +76,7 @@ WITH given AS (
         error = given.error, due_at = NULL, claimable_at = NULL,
         leased_until = CASE WHEN running THEN leased_until END,
         updated_at = CASE WHEN given.status = given.was THEN updated_at ELSE $1 END
-    FROM given WHERE mail.id = given.mail
+    FROM given WHERE mail.id = given.mail RETURNING given.was, given.status, mail.created_at
 ), forgotten AS (
     DELETE FROM payload USING given WHERE payload.mail = given.mail
 ), resolved AS (
@@ -101,7 +101,7 @@ WITH given AS (
         AS seen (number, due_at, tries, mail, position)
     WHERE report.number = seen.number
 ), moves AS (
-    SELECT moved.* FROM given, LATERAL (VALUES (was, -1), (status, 1)) AS moved (status, number)
+    SELECT each.*, created_at FROM moved, LATERAL (VALUES (was, -1), (moved.status, 1)) AS each (status, number)
 ), {TALLY}
 SELECT 1
 """  # noqa: S608 - a constant

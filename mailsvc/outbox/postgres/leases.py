@@ -27,14 +27,15 @@ FROM held WHERE mail.id = held.id
 
 RECOVER = f"""
 WITH over AS (
-    SELECT id, status, attempts, running, on_uncertain, due_at FROM mail WHERE leased_until <= $1 + behind($2)
+    SELECT id, created_at, status, attempts, running, on_uncertain, due_at FROM mail
+    WHERE leased_until <= $1 + behind($2)
     ORDER BY leased_until LIMIT $5 FOR UPDATE SKIP LOCKED
 ), interrupted AS (
     UPDATE attempt SET outcome = 'interrupted', ended_at = $1, detail = $4
     FROM over WHERE attempt.mail = over.id AND attempt.n = over.attempts AND over.running
     RETURNING attempt.mail, attempt.provider
 ), judged AS (
-    SELECT id, over.status AS was, provider, CASE
+    SELECT id, created_at, over.status AS was, provider, CASE
             WHEN NOT running THEN due_at
             WHEN EXISTS (SELECT FROM payload WHERE payload.mail = id AND payload.provider = interrupted.provider)
                 THEN $1
@@ -52,7 +53,7 @@ WITH over AS (
     INSERT INTO event (mail, type, at, provider, detail)
     SELECT id, 'uncertain', $1, provider, $4 FROM judged WHERE was = 'sending' AND becomes = 'uncertain'
 ), moves AS (
-    SELECT moved.* FROM judged, LATERAL (VALUES (was, -1), (becomes, 1)) AS moved (status, number)
+    SELECT moved.*, created_at FROM judged, LATERAL (VALUES (was, -1), (becomes, 1)) AS moved (status, number)
 ), {TALLY}
 SELECT id, becomes = 'uncertain' AND was = 'sending' AS doubtful FROM judged
 """  # noqa: S608 - a constant

@@ -23,10 +23,10 @@ from ...model import (
     Status,
 )
 from ...template import Origin
-from ..base import Extent
+from ..base import Extent, Hour, hour_of
 from .batch import as_uuid, storable
 from .server import Server
-from .tally import COUNTS
+from .tally import COUNTS, HOURS
 
 # What a mail is built from; {people} says which recipients are meant. Who was never tried left nothing to look for.
 MAIL_COLUMNS = """mail.id, mail.created_at, mail.sender_address, mail.sender_name, mail.subject, mail.on_uncertain,
@@ -104,6 +104,11 @@ async def attachments(server: Server, mail_id: str) -> list[Attachment]:
 async def counts(server: Server) -> dict[Status, int]:
     """How many mails are in each status."""
     return dict.fromkeys(Status, 0) | {Status(status): number for status, number in await server.look(COUNTS)}
+
+
+async def hours(server: Server, since: float, until: float) -> list[Hour]:
+    """The hours from one time to another, both included, that have mails."""
+    return Hour.grouped(await server.look(HOURS, hour_of(since), hour_of(until)))
 
 
 async def extent(server: Server, now: float) -> Extent:

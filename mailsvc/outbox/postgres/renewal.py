@@ -15,7 +15,7 @@ STEP = 200  # mails at a time, so that nobody waits long
 # Said again after a cut connection, it finds the mails that it had moved before.
 RETRY = f"""
 WITH judged AS (
-    SELECT id, status AS was, status = 'queued' AND $1 AND updated_at = $2 AND tried_since = $2 AS moved,
+    SELECT id, created_at, status AS was, status = 'queued' AND $1 AND updated_at = $2 AND tried_since = $2 AS moved,
         status = ANY($4) AND erased_at IS NULL AS moves
     FROM mail WHERE id = ANY($5) ORDER BY id FOR UPDATE
 ), taken AS (
@@ -29,17 +29,18 @@ WITH judged AS (
 ), events AS (
     INSERT INTO event (mail, type, at, detail) SELECT id, 'retried', $2, 'it was ' || was FROM judged WHERE moves
 ), moves AS (
-    SELECT moved.* FROM judged, LATERAL (VALUES (was, -1), ('queued', 1)) AS moved (status, number) WHERE judged.moves
+    SELECT moved.*, created_at FROM judged, LATERAL (VALUES (was, -1), ('queued', 1)) AS moved (status, number)
+    WHERE judged.moves
 ), {TALLY}
 SELECT id FROM judged WHERE moves OR moved
 """  # noqa: S608 - a constant
 
 EXPIRE = f"""
 WITH over AS (
-    SELECT id, status AS was FROM mail WHERE expires_at <= $1 AND status IN ('scheduled', 'queued')
+    SELECT id, created_at, status AS was FROM mail WHERE expires_at <= $1 AND status IN ('scheduled', 'queued')
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), judged AS (
-    SELECT id, was, CASE WHEN EXISTS (SELECT FROM attempt WHERE attempt.mail = over.id
+    SELECT id, created_at, was, CASE WHEN EXISTS (SELECT FROM attempt WHERE attempt.mail = over.id
         AND outcome IN ('unanswered', 'interrupted') AND resolved IS DISTINCT FROM 'same_key')
         THEN 'uncertain' ELSE 'expired' END AS becomes
     FROM over
@@ -52,7 +53,7 @@ WITH over AS (
 ), events AS (
     INSERT INTO event (mail, type, at) SELECT id, 'expired', $1 FROM judged
 ), moves AS (
-    SELECT moved.* FROM judged, LATERAL (VALUES (was, -1), (becomes, 1)) AS moved (status, number)
+    SELECT moved.*, created_at FROM judged, LATERAL (VALUES (was, -1), (becomes, 1)) AS moved (status, number)
 ), {TALLY}
 SELECT id, becomes FROM judged
 """  # noqa: S608 - a constant

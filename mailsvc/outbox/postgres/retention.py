@@ -23,9 +23,9 @@ WITH old AS (
     SELECT id FROM mail WHERE erased_at IS NOT NULL AND updated_at < $1
     ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM mail USING old WHERE mail.id = old.id RETURNING mail.status
+    DELETE FROM mail USING old WHERE mail.id = old.id RETURNING mail.status, mail.created_at
 ), moves AS (
-    SELECT status, -count(*) AS number FROM gone GROUP BY status
+    SELECT status, -1 AS number, created_at FROM gone
 ), {TALLY}
 SELECT 1 FROM gone
 """  # noqa: S608 - a constant

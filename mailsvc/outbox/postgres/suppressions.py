@@ -57,9 +57,11 @@ WITH was AS (
     FROM was WHERE mail.id = was.id AND was.id IN (SELECT mail FROM hit)
         AND was.id NOT IN (SELECT mail FROM left_over)
         AND was.status IN ('scheduled', 'queued', 'uncertain')
-    RETURNING mail.id, was.status AS before
+    RETURNING mail.id, was.status AS before, mail.created_at
+), forgotten AS (
+    DELETE FROM payload USING ended WHERE payload.mail = ended.id AND before <> 'uncertain'
 ), moves AS (
-    SELECT moved.* FROM ended, LATERAL (VALUES (before, -1), ('suppressed', 1)) AS moved (status, number)
+    SELECT moved.*, created_at FROM ended, LATERAL (VALUES (before, -1), ('suppressed', 1)) AS moved (status, number)
     WHERE before <> 'uncertain'
 ), {TALLY}
 SELECT hit.mail, hit.address, ended.id IS NOT NULL AS ended FROM hit LEFT JOIN ended ON ended.id = hit.mail

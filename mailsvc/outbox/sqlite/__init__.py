@@ -13,8 +13,22 @@ import orjson
 from ...access import ApiKey
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
-from ..base import Added, Addition, Batch, Beginning, Change, Erasure, Extent, Folded, Listing, Page, Settlement
-from . import accept, copying, deliver, inbox, keys, lists, reads, renewal, retention
+from ..base import (
+    Added,
+    Addition,
+    Batch,
+    Beginning,
+    Change,
+    Erasure,
+    Extent,
+    Folded,
+    Hour,
+    Listing,
+    Page,
+    Settlement,
+    hour_of,
+)
+from . import accept, copying, deliver, inbox, keys, lists, reads, renewal, retention, tally
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -145,6 +159,10 @@ class SqliteOutbox:
         """See Outbox. No trip to the connection."""
         return {status: self._engine.counts[status] for status in Status}
 
+    async def hours(self, since: float, until: float) -> Sequence[Hour]:
+        """See Outbox."""
+        return await self._engine.run(lambda connection: tally.hours(connection, since, until))
+
     async def doubts(self) -> dict[tuple[str, Resolution | None], int]:
         """See Outbox."""
         return await self._engine.run(reads.doubts)
@@ -192,6 +210,7 @@ class SqliteOutbox:
         """See Outbox. Gives the room of a long log back, too."""
         more = _only(await self._engine.write(accept.forget_keys, [now], durable=False))
         more |= _only(await self._engine.write(inbox.forget, [now], durable=False))
+        await self._engine.write(_forget_hours, [now], durable=False)
         if not more:
             await self._engine.checkpoint(quiet=True)
         return more
@@ -234,7 +253,7 @@ class SqliteOutbox:
 def set_up(connection: sqlite3.Connection, file: DatabaseFile) -> dict[Status, int]:
     """What an engine does first: the schema, then the counts."""
     prepare(connection, file)
-    return reads.counts(connection)
+    return tally.counts(connection)
 
 
 def _save_providers(transaction: Transaction, rows: Sequence[Sequence[dict[str, Any]]]) -> list[None]:
@@ -242,6 +261,13 @@ def _save_providers(transaction: Transaction, rows: Sequence[Sequence[dict[str, 
         values = [(state["name"], orjson.dumps(state).decode()) for state in states]
         transaction.connection.executemany(SAVE_PROVIDER, values)
     return [None] * len(rows)
+
+
+def _forget_hours(transaction: Transaction, times: Sequence[float]) -> list[None]:
+    """Those without mails; not the last one, which is to be written again."""
+    for now in times:
+        transaction.connection.execute(tally.FORGET, (hour_of(now),))
+    return [None] * len(times)
 
 
 def _nothing(_: Transaction, rows: Sequence[None]) -> Sequence[None]:

@@ -116,7 +116,7 @@ def _insert(transaction: Transaction, fresh: Sequence[tuple[Addition, Added]]) -
     connection.executemany(INSERT_ATTACHMENT, (row for one in numbered for row in _attachment_rows(*one)))
     connection.executemany(INSERT_KEY, (_key_row(*one) for one in fresh if one[0].idempotency_key is not None))
     for _, added in fresh:
-        transaction.move(None, added.status)
+        transaction.move(added.created_at, None, added.status)
     leave_out(transaction, [number for number, _ in numbered], max(mail.created_at for _, mail in numbered))
 
 

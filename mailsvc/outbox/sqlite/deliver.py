@@ -21,7 +21,7 @@ DUE = f"{SELECT_MAIL} WHERE lane = ? AND claimable_at <= ? ORDER BY claimable_at
 LEASE = "UPDATE mail SET claimable_at = ? WHERE number = ?"
 SET_QUEUED = "UPDATE mail SET status = 'queued', tried_since = due_at WHERE number = ?"
 
-STANDING = "SELECT number, status, attempts, rounds, due_at, claimable_at FROM mail WHERE id = ?"
+STANDING = "SELECT number, created_at, status, attempts, rounds, due_at, claimable_at FROM mail WHERE id = ?"
 RUNNING = "SELECT 1 FROM attempt WHERE mail = ? AND outcome IS NULL"
 INSERT_ATTEMPT = "INSERT INTO attempt (mail, n, provider, score, considered, started_at) VALUES (?, ?, ?, ?, ?, ?)"
 KEEP_PAYLOAD = "INSERT INTO payload (mail, provider, key, body, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -61,9 +61,9 @@ HAS_PAYLOAD = "SELECT 1 FROM payload WHERE mail = ? AND provider = ?"
 DOUBT = """
 UPDATE mail SET status = 'uncertain', updated_at = ?1, due_at = coalesce(?2, iif(on_uncertain = 'resend', ?3, NULL)),
     claimable_at = coalesce(?2, iif(on_uncertain = 'resend', ?3, NULL))
-WHERE number = ?4 AND status = 'sending' RETURNING id
+WHERE number = ?4 AND status = 'sending' RETURNING id, created_at
 """
-REQUEUE = "UPDATE mail SET status = 'queued', claimable_at = due_at WHERE status = 'sending'"
+REQUEUE = "UPDATE mail SET status = 'queued', claimable_at = due_at WHERE status = 'sending' RETURNING created_at"
 END_LEASES = """
 UPDATE mail SET claimable_at = due_at WHERE lane IN (0, 1, 2) AND claimable_at > ? AND claimable_at <> due_at
 """
@@ -107,12 +107,12 @@ def _recover(transaction: Transaction, recovery: Recovery) -> list[str]:
     connection, doubtful = transaction.connection, []
     for number, provider in connection.execute(INTERRUPT, (recovery.now, ENDED)).fetchall():
         again = connection.execute(HAS_PAYLOAD, (number, provider)).fetchone() and recovery.now
-        for (mail_id,) in connection.execute(DOUBT, (recovery.now, again, recovery.due_at, number)).fetchall():
-            transaction.move(Status.SENDING, Status.UNCERTAIN)
+        for mail_id, created_at in connection.execute(DOUBT, (recovery.now, again, recovery.due_at, number)).fetchall():
+            transaction.move(created_at, Status.SENDING, Status.UNCERTAIN)
             connection.execute(INSERT_EVENT, (number, "uncertain", recovery.now, provider, None, ENDED))
             doubtful.append(mail_id)
-    for _ in range(connection.execute(REQUEUE).rowcount):
-        transaction.move(Status.SENDING, Status.QUEUED)
+    for (created_at,) in connection.execute(REQUEUE).fetchall():
+        transaction.move(created_at, Status.SENDING, Status.QUEUED)
     connection.execute(END_LEASES, (recovery.now,))
     return doubtful
 
@@ -131,10 +131,10 @@ def _claim(transaction: Transaction, claim: Claim) -> list[Mail]:
     if not rows:
         return []
     connection.executemany(LEASE, [(claim.now + claim.lease, row[0]) for row in rows])
-    for number, status, *_ in rows:
+    for number, status, _, created_at, *_ in rows:
         if status == Status.SCHEDULED:
             connection.execute(SET_QUEUED, (number,))
-            transaction.move(Status.SCHEDULED, Status.QUEUED)
+            transaction.move(created_at, Status.SCHEDULED, Status.QUEUED)
     ended = leave_out(transaction, [row[0] for row in rows], claim.now)
     return build_mails(connection, [row for row in rows if row[0] not in ended], everybody=False)
 
@@ -149,7 +149,7 @@ def _begin(transaction: Transaction, beginning: Beginning) -> Conflict | None:
     standing = connection.execute(STANDING, (beginning.mail_id,)).fetchone()
     if standing is None:
         return Conflict(f"mail {beginning.mail_id} is unknown")
-    number, status, attempts, *_ = standing
+    number, created_at, status, attempts, *_ = standing
     if beginning.n != attempts + 1 or not _idle(connection, number, status):
         return Conflict(f"mail {beginning.mail_id} is {status} after {attempts} attempts: no attempt {beginning.n} now")
     considered = orjson.dumps(beginning.considered).decode()
@@ -157,7 +157,7 @@ def _begin(transaction: Transaction, beginning: Beginning) -> Conflict | None:
     connection.execute(INSERT_ATTEMPT, values)
     _keep(connection, number, beginning.payload, beginning.resolved)
     connection.execute(SENDING, (beginning.n, beginning.started_at, number))
-    transaction.move(Status(status), Status.SENDING)
+    transaction.move(created_at, Status(status), Status.SENDING)
     return None
 
 
@@ -178,7 +178,7 @@ def _settle(transaction: Transaction, settlement: Settlement) -> bool:
     standing = connection.execute(STANDING, (settlement.mail_id,)).fetchone()
     if standing is None:
         return False
-    number, status, _, *plan = standing
+    number, created_at, status, _, *plan = standing
     if settlement.n:
         applies = _end_attempt(connection, number, settlement)
         moves = applies and status == Status.SENDING  # else a report was faster: it knows better
@@ -191,7 +191,7 @@ def _settle(transaction: Transaction, settlement: Settlement) -> bool:
         )
     if moves:
         connection.execute(SETTLE, (*_standing(settlement, due_at=plan[1]), number))
-        transaction.move(Status(status), settlement.status)
+        transaction.move(created_at, Status(status), settlement.status)
         if settlement.status not in OPEN:
             connection.execute(FORGET_PAYLOADS, (number,))
     elif applies:

@@ -1,4 +1,4 @@
-"""The one connection to the file: its thread, its commits, its checkpoints and its errors. No statement of the outbox.
+"""The one connection to the file: its thread, commits, checkpoints and errors. No statement of mails but their tally.
 
 Writes that arrive while a commit runs share the next one, so that many mails cost one fsync.
 """
@@ -18,6 +18,8 @@ import structlog
 from ...batcher import Batcher
 from ...errors import StorageBroken, StorageUnavailable
 from ...model import Status
+from ..base import hour_of
+from . import tally
 from .file import DatabaseFile
 from .trouble import disk_full, storage_trouble
 from .wal import WriteAheadLog
@@ -31,17 +33,18 @@ log = structlog.get_logger("mailsvc.outbox")
 
 @dataclass(slots=True)
 class Transaction:
-    """What a work function writes with. `moved` says by how many mails each status grows with the commit."""
+    """What a work function writes with. `moved` says by how many mails each status grows with the commit, by hour."""
 
     connection: sqlite3.Connection
-    moved: Counter[Status]
+    moved: Counter[tuple[int, Status]]
 
-    def move(self, old: Status | None, new: Status | None) -> None:
+    def move(self, created_at: float, old: Status | None, new: Status | None) -> None:
         """Note that a mail went from one status to another; None for a mail that is new, or deleted."""
+        hour = hour_of(created_at)
         if old is not None:
-            self.moved[old] -= 1
+            self.moved[hour, old] -= 1
         if new is not None:
-            self.moved[new] += 1
+            self.moved[hour, new] += 1
 
 
 # A work function runs in the connection's thread and gives a result for each row. It may be run again after a
@@ -180,12 +183,14 @@ class Engine:
         try:
             for job in jobs:
                 job.run(transaction, careful)
+            tally.add(connection, transaction.moved)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self.counts.update(transaction.moved)
+        for (_, status), number in transaction.moved.items():
+            self.counts[status] += number
         self._log.note(connection.total_changes - before)
 
     def _set_durable(self, connection: sqlite3.Connection, durable: bool) -> None:

@@ -45,6 +45,7 @@ DOUBLED = "SELECT 1 FROM event WHERE mail = ? AND type = 'double'"
 
 MOVE = """
 UPDATE mail SET status = ?, due_at = NULL, claimable_at = NULL, error = ?, updated_at = ? WHERE number = ?
+RETURNING created_at
 """
 CARRY = "UPDATE mail SET provider = ?, provider_message_id = ? WHERE number = ?"
 SET_PERSON = "UPDATE recipient SET status = ? WHERE mail = ? AND position = ?"
@@ -214,8 +215,9 @@ def _write(transaction: Transaction, mail: int, known: Known, merged: Merged, no
     if carrier != (known.provider, known.provider_message_id):
         connection.execute(CARRY, (*carrier, mail))
     if merged.status is not known.status:
-        connection.execute(MOVE, (merged.status.value, harmless(merged.error), now, mail))
-        transaction.move(known.status, merged.status)
+        standing = (merged.status.value, harmless(merged.error), now, mail)
+        ((created_at,),) = connection.execute(MOVE, standing).fetchall()
+        transaction.move(created_at, known.status, merged.status)
         if known.status in OPEN:
             connection.execute(FORGET_PAYLOADS, (mail,))
     if known.in_doubt and any(place is not None for place in merged.places):

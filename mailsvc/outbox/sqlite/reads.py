@@ -75,7 +75,6 @@ SELECT min(first) FROM (SELECT (SELECT claimable_at FROM mail WHERE lane = value
 SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 EVENTS = "SELECT type, at, provider, recipient, detail FROM event WHERE mail = ? ORDER BY n"
 PROVIDERS = "SELECT state FROM provider ORDER BY name"
-COUNTS = "SELECT status, count(*) FROM mail GROUP BY status"
 
 Row = tuple[Any, ...]
 
@@ -106,11 +105,6 @@ def build_records(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[R
     """The records of RECORD's rows, in their order, without attempts and events."""
     recipients = _recipients(connection, [row[0] for row in rows])
     return [_record(row, recipients[row[0]]) for row in rows]
-
-
-def counts(connection: sqlite3.Connection) -> dict[Status, int]:
-    """Count all mails, once at start: it reads an index as long as the outbox."""
-    return {Status(status): number for status, number in connection.execute(COUNTS)}
 
 
 def providers(connection: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ WAITING_TO = f"SELECT count(DISTINCT mail.number) {TO} AND NOT mail.{FINAL}"
 THESE = "IN (SELECT value FROM json_each(?))"
 DELETE_BODIES = f"DELETE FROM body WHERE mail {THESE}"  # noqa: S608 - a constant
 MARK_ERASED = f"UPDATE mail SET erased_at = coalesce(erased_at, ?) WHERE number {THESE}"  # noqa: S608 - a constant
-DELETE_MAILS = f"DELETE FROM mail WHERE number {THESE} RETURNING status"  # noqa: S608 - a constant
+DELETE_MAILS = f"DELETE FROM mail WHERE number {THESE} RETURNING status, created_at"  # noqa: S608 - a constant
 HIDE_SUBJECTS = f"UPDATE mail SET subject = ?, metadata = NULL, error = NULL WHERE number {THESE}"  # noqa: S608 - a constant
 HIDE_RECIPIENT = f"UPDATE recipient SET address = ?, name = '' WHERE mail {THESE} AND address = ?"  # noqa: S608
 HIDE_WORDS = f"UPDATE attempt SET detail = NULL WHERE mail {THESE}"  # noqa: S608 - a constant
@@ -70,8 +70,8 @@ def _forget(transaction: Transaction, limits: Limits) -> bool:
     bodies = _numbers(connection, OLD_BODIES, limits.bodies_before, STEP)
     _erase_bodies(connection, bodies, limits.now)
     mails = _numbers(connection, OLD_MAILS, limits.mails_before, STEP)
-    for (status,) in connection.execute(DELETE_MAILS, (json_array(mails),)).fetchall():
-        transaction.move(Status(status), None)
+    for status, created_at in connection.execute(DELETE_MAILS, (json_array(mails),)).fetchall():
+        transaction.move(created_at, Status(status), None)
     return STEP in (len(bodies), len(mails))
 
 

@@ -40,7 +40,8 @@ CROSS JOIN suppression ON suppression.address = recipient.address
 """
 LEAVE_OUT = "UPDATE recipient SET status = 'suppressed' WHERE mail = ? AND position = ?"
 NOBODY_LEFT = "SELECT NOT EXISTS (SELECT 1 FROM recipient WHERE mail = ? AND role = 'to' AND status IS NULL)"
-STATUS = "SELECT status FROM mail WHERE number = ?"
+STATUS = "SELECT status, created_at FROM mail WHERE number = ?"
+FORGET_PAYLOADS = "DELETE FROM payload WHERE mail = ?"
 # A mail in doubt may have arrived, so that it stays in doubt.
 END = """
 UPDATE mail SET status = iif(status = 'uncertain', status, 'suppressed'), due_at = NULL, claimable_at = NULL,
@@ -125,10 +126,11 @@ def leave_out(transaction: Transaction, numbers: Sequence[int], now: float) -> s
     ended = set()
     for number in {row[0] for row in hits}:
         if connection.execute(NOBODY_LEFT, (number,)).fetchone()[0]:
-            (before,) = connection.execute(STATUS, (number,)).fetchone()
+            before, created_at = connection.execute(STATUS, (number,)).fetchone()
             connection.execute(END, (WHY, now, number))
             if before != Status.UNCERTAIN:
-                transaction.move(Status(before), Status.SUPPRESSED)
+                connection.execute(FORGET_PAYLOADS, (number,))
+                transaction.move(created_at, Status(before), Status.SUPPRESSED)
             ended.add(number)
     return ended
 
