@@ -167,7 +167,7 @@ class Acceptance:
         """
         try:
             return await self._accept_batch(submissions, tell, key, idempotency_key, fingerprint)
-        except (*NOT_NOW, InvalidMail):
+        except NOT_NOW:
             first = await self._first_answer(key, idempotency_key, fingerprint)
             if not isinstance(first, str):
                 raise

@@ -66,7 +66,7 @@ async def test_a_list_walks_the_index_of_one_filter_and_sorts_nothing(postgres: 
                 index = INDEXES[way.table, way.condition]
                 assert re.search(rf"Index (Only )?Scan Backward using {index} ", steps), (names, steps)
                 assert not re.search(r"Seq Scan|Bitmap|Hash|Merge Join|Materialize|Incremental", steps), (names, steps)
-                assert steps.count("Sort") == steps.count("Sort Key: recipient_1.\"position\""), (names, steps)
+                assert steps.count("Sort") == steps.count('Sort Key: recipient_1."position"'), (names, steps)
 
 
 async def test_how_far_a_list_may_go_is_read_from_the_indexes(postgres: PostgresServer) -> None:
