@@ -43,6 +43,7 @@ ANSWERS: Mapping[str, str] = {
     '{"type": "mail.delivered"': "told",
     '{"data": [{"id": "msg_': "deliveries",
     '{"status": 422, "code": "invalid", "errors": [{"field": "template.': "template fault",
+    '{"counts": {"sent": 239': "counts",
 }
 # Files that a page shows, and its commands use.
 FILES: Mapping[str, str] = {'{"name": "my-outage"': "my-outage.json"}
@@ -186,8 +187,10 @@ async def answers(service: Mailsvc, application: Application) -> dict[str, Any]:
     while not log["data"]:  # the answer comes before the note of it
         _, _, log = await service.call("GET", f"/callbacks/{callback['id']}/deliveries?limit=1&status=delivered")
     _, _, suppressed = await service.call("GET", "/suppressions")
+    _, _, counts = await service.call("GET", f"/email/counts?since={mail['created_at']}")
     return {
         "fault": fault,
+        "counts": counts,
         "mail": mail,
         "suppression": suppressed["data"][0],
         "told": next(call.event for call in calls if call.event["type"] == "mail.delivered"),
