@@ -8,16 +8,14 @@ import pytest
 from mailsvc.errors import NotSent, SendError, Unanswered
 from tests.contract.posting import answering, fetcher, post, send
 from tests.fakes import Certificate, FakeProvider
-from tests.fakes.raw import read_request, reset, serving
+from tests.fakes.raw import closed_port, read_request, reset, serving
 
 # Nothing of the request was written.
 
 
 async def test_a_refused_connection_is_not_sent() -> None:
-    async with serving(lambda _reader, _writer: asyncio.sleep(0)) as port:
-        pass
-    with pytest.raises(NotSent, match=r"connection refused"):
-        await send(f"http://127.0.0.1:{port}")
+    with closed_port() as held, pytest.raises(NotSent, match=r"connection refused"):
+        await send(f"http://127.0.0.1:{held.getsockname()[1]}")
 
 
 async def test_a_name_that_does_not_exist_is_not_sent() -> None:
@@ -168,12 +166,12 @@ async def test_a_kept_connection_that_closes_at_the_wrong_instant_is_unanswered_
 async def test_a_dripping_answer_does_not_extend_the_time() -> None:
     loop = asyncio.get_running_loop()
     async with FakeProvider() as fake:
-        fake.fault("drip", seconds=0.02)
+        fake.fault("drip", seconds=0.2)  # all of it takes half a minute
         began = loop.time()
         with pytest.raises(Unanswered, match=r"no answer within 0\.5 s"):
             await send(fake.url, seconds=0.5)
 
-    assert loop.time() - began < 2
+    assert loop.time() - began < 15
 
 
 async def test_a_dripping_body_does_not_extend_the_time() -> None:

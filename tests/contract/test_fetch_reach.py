@@ -9,7 +9,7 @@ from mailsvc.fetch import Fetcher
 from mailsvc.wire import Keep, Request, SmtpRequest
 from tests.contract.posting import post
 from tests.fakes import Certificate, FakeProvider
-from tests.fakes.raw import serving
+from tests.fakes.raw import closed_port
 from tests.fakes.smtp import MailSink
 
 
@@ -48,11 +48,8 @@ async def test_capture_is_always_there() -> None:
 
 
 async def test_a_refused_connection_says_so() -> None:
-    async with serving(lambda _reader, _writer: None) as port:
-        pass
-
-    with pytest.raises(NotSent, match="connection refused"):
-        await reach(post(f"http://127.0.0.1:{port}"))
+    with closed_port() as held, pytest.raises(NotSent, match="connection refused"):
+        await reach(post(f"http://127.0.0.1:{held.getsockname()[1]}"))
 
 
 async def test_a_name_that_is_not_found_says_so() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.e2e.process import environment
 
@@ -24,6 +24,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 30_000  # milliseconds that a page may take for anything
+expect.set_options(timeout=PATIENCE)
 SERVING, FAKING = "mailsvc is serving at ", "fake provider on "
 # A violation of the policy is an event of the document, in frames as well.
 TELL_VIOLATIONS = """
@@ -78,7 +80,7 @@ class Visitor:
     def __call__(self, url: str, without: str | None = None, **how: Any) -> Page:
         """A page in a context of its own; `how` are options of the context. URLs like `without` are answered 503."""
         context = self._browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | how))
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE)
         context.add_init_script(TELL_VIOLATIONS)
         page = context.new_page()
         page.on("console", self._note)

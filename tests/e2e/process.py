@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 # Where a process keeps its mail whose test says nothing about it: by its folder, an URL; None: a file in that folder.
 default_database: Callable[[Path], str] | None = None
 FORM = {"to": "ann@example.com", "subject": "Hi", "content": "**hello**"}
+NOBODY = "http://127.0.0.1:9"  # where nobody listens
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -112,8 +113,15 @@ class Mailsvc:
     async def ended(self) -> int:
         """Wait for its end; the exit code."""
         code = await self.process.wait()
+        self.url = NOBODY  # its port may be another program's by now
         await asyncio.gather(*self._readers)
         return code
+
+    async def logged(self, words: str) -> None:
+        """Wait until a line of the log has these words; fails after 30 s."""
+        async with asyncio.timeout(30):
+            while not any(words in line for line in self.log):
+                await asyncio.sleep(0.02)
 
     async def _read(self, stream: asyncio.StreamReader | None, lines: list[str]) -> None:
         assert stream is not None
@@ -158,7 +166,7 @@ class Mailsvc:
 
 
 async def run(
-    folder: Path, *arguments: str, stdin: str = "", within: float = 30, **settings: str
+    folder: Path, *arguments: str, stdin: str = "", within: float = 50, **settings: str
 ) -> tuple[int, str, str]:
     """Run the command line to its end, which must come `within` seconds: exit code, output, errors."""
     process = await asyncio.create_subprocess_exec(
@@ -172,6 +180,10 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

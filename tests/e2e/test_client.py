@@ -99,10 +99,11 @@ async def test_a_kill_in_the_middle_of_a_request_makes_no_second_mail(tmp_path: 
         sending = asyncio.create_task(call(Client(proxy.url, FIRST).send, "ann@example.com", "Hi", text="hi"))
         while not await listed(service):
             await asyncio.sleep(0.02)
+        proxy.down = True
         await service.kill()
         await proxy.cut()
         await service.start()
-        proxy.toxics, proxy._target = [], service.address[1]
+        proxy.toxics, proxy._target, proxy.down = [], service.address[1], False
         sent = await sending
         mails = await listed(service)
 

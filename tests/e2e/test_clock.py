@@ -79,7 +79,7 @@ async def test_a_mail_that_waits_for_its_next_round_does_not_wait_an_hour_more(t
     clock = WallClock(tmp_path)
     async with FakeProvider() as sendgrid:
         sendgrid.fault("answer", status=503)
-        settings = live(sendgrid, MAILSVC_RETRY="2", MAILSVC_SELECTOR="classic")
+        settings = live(sendgrid, MAILSVC_RETRY="4", MAILSVC_SELECTOR="classic")
         async with Mailsvc(tmp_path, **settings, **clock.settings) as service:
             mail_id = await service.post()
             while not (await service.mail(mail_id))["error"]:
@@ -97,7 +97,7 @@ async def test_nothing_is_sent_earlier_than_by_what_the_clock_was_set(tmp_path: 
     clock = WallClock(tmp_path)
     async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
         sendgrid.fault("hang", times=1)
-        settings = live(sendgrid, mandrill, MAILSVC_TIMEOUT="1", MAILSVC_UNCERTAIN_AFTER=str(2 * HOUR))
+        settings = live(sendgrid, mandrill, MAILSVC_TIMEOUT="2", MAILSVC_UNCERTAIN_AFTER=str(2 * HOUR))
         async with Mailsvc(tmp_path, **settings, **clock.settings) as service:
             mail_id = await service.post()
             await service.until(mail_id, "uncertain")

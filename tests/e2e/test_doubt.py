@@ -24,7 +24,6 @@ def keyed(resend: FakeProvider, sendgrid: FakeProvider, **settings: str) -> dict
         "RESEND_SCORE": "90",
         "SENDGRID_API_KEY": "SG.key",
         "SENDGRID_URL": sendgrid.url,
-        "MAILSVC_TIMEOUT": "0.4",
         "MAILSVC_RETRY": "0.2",
         "MAILSVC_UNCERTAIN_AFTER": "0.2",
     } | settings
@@ -74,7 +73,7 @@ async def test_a_mail_whose_handing_over_was_cut_by_a_kill_is_one_mail_in_the_sa
 
 async def test_a_mail_without_an_answer_is_asked_about_until_there_is_one(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        resend.fault("hang", accepted=True, times=2)
+        resend.fault("close", accepted=True, times=2)
         settings = keyed(resend, sendgrid, MAILSVC_SELECTOR="classic")
         async with Mailsvc(tmp_path, **settings) as service:
             mail_id = await service.post()
@@ -85,14 +84,15 @@ async def test_a_mail_without_an_answer_is_asked_about_until_there_is_one(tmp_pa
         ("resend", "unanswered", "same_key"),
         ("resend", "accepted", None),
     ]
-    assert [entry.answer for entry in resend.ledger] == ["hang", "hang", "200, replayed"]
+    assert [entry.answer for entry in resend.ledger] == ["close", "close", "200, replayed"]
     assert (resend.accepted(mail_id), sendgrid.ledger) == (1, [])
 
 
 async def test_a_request_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        resend.fault("delay", seconds=2.0, times=1)
-        async with Mailsvc(tmp_path, **keyed(resend, sendgrid, MAILSVC_RETRY="0.1,0.3")) as service:
+        resend.fault("delay", seconds=4.0, times=1)
+        settings = keyed(resend, sendgrid, MAILSVC_RETRY="0.1,0.3", MAILSVC_TIMEOUT="1")
+        async with Mailsvc(tmp_path, **settings) as service:
             sent = await service.until(await service.post(), "sent")
 
     details = [attempt["detail"] for attempt in sent["attempts"]]
@@ -104,7 +104,7 @@ async def test_a_request_that_is_still_at_work_is_waited_for(tmp_path: Path) -> 
 
 async def test_a_provider_that_forgets_its_keys_makes_a_double_that_is_on_record_as_a_doubt(tmp_path: Path) -> None:
     async with FakeProvider(dedupes=False) as resend, FakeProvider() as sendgrid:
-        resend.fault("hang", accepted=True, times=1)
+        resend.fault("close", accepted=True, times=1)
         async with Mailsvc(tmp_path, **keyed(resend, sendgrid)) as service:
             sent = await service.until(await service.post(), "sent")
 
@@ -114,7 +114,7 @@ async def test_a_provider_that_forgets_its_keys_makes_a_double_that_is_on_record
 
 async def test_a_mail_in_doubt_whose_provider_was_taken_out_goes_elsewhere_or_is_held(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        resend.fault("hang")
+        resend.fault("close")
         async with Mailsvc(tmp_path, **keyed(resend, sendgrid, MAILSVC_RETRY="30")) as service:
             mail_id, held_id = await service.post(), await service.post(on_uncertain="hold")
             await service.until(mail_id, "uncertain")
@@ -143,7 +143,7 @@ async def in_doubt(service: Mailsvc) -> str:
 @pytest.mark.parametrize(("decision", "status"), [("sent", "sent"), ("failed", "failed")])
 async def test_a_person_settles_a_doubt_and_nothing_is_sent(tmp_path: Path, decision: str, status: str) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        sendgrid.fault("hang")
+        sendgrid.fault("close")
         settings = keyed(resend, sendgrid, SENDGRID_SCORE="95")
         async with Mailsvc(tmp_path, **settings) as service:
             mail_id = await in_doubt(service)
@@ -162,7 +162,7 @@ async def test_a_person_settles_a_doubt_and_nothing_is_sent(tmp_path: Path, deci
 
 async def test_a_person_has_a_mail_sent_again_once(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        sendgrid.fault("hang")
+        sendgrid.fault("close")
         async with Mailsvc(tmp_path, **keyed(resend, sendgrid, SENDGRID_SCORE="95")) as service:
             mail_id = await in_doubt(service)
             code, out, err = await run(tmp_path, "mails", "resolve", mail_id, "--as", "resend", MAILSVC_URL=service.url)
@@ -180,7 +180,7 @@ async def test_a_person_has_a_mail_sent_again_once(tmp_path: Path) -> None:
 
 async def test_a_person_who_has_a_mail_sent_again_still_gets_one_if_the_provider_knows_it(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        resend.fault("hang", accepted=True, times=1)
+        resend.fault("close", accepted=True, times=1)
         async with Mailsvc(tmp_path, **keyed(resend, sendgrid, MAILSVC_RETRY="60")) as service:
             mail_id = await in_doubt(service)
             await service.call("POST", f"/email/{mail_id}/resolve", json={"as": "resend"})
@@ -245,7 +245,7 @@ async def test_a_decision_needs_the_key_or_a_form_of_the_page(tmp_path: Path) ->
 
 async def test_a_key_decides_about_its_own_mails_alone(tmp_path: Path) -> None:
     async with FakeProvider() as resend, FakeProvider() as sendgrid:
-        sendgrid.fault("hang")
+        sendgrid.fault("close")
         settings = keyed(resend, sendgrid, SENDGRID_SCORE="95", MAILSVC_API_KEY=FIRST)
         async with Mailsvc(tmp_path, **settings) as service:
             own, other, reader = [(await made(service, name, scopes=[name]))[0] for name in ("send", "send", "read")]

@@ -18,9 +18,10 @@ from tests.e2e.test_main_path import live
 from tests.e2e.truth import judged
 from tests.fakes import Certificate, FakeProvider
 from tests.fakes.proxy import FORTH, Proxy
+from tests.fakes.raw import closed_port
 from tests.fakes.smtp import MailSink
 
-TIMEOUT = 0.5
+TIMEOUT = 1.5  # seconds; what is to be answered in time is answered at once
 PAGE = "<html><body><h1>It works!</h1></body></html>"
 
 
@@ -60,11 +61,11 @@ NETWORK = [
     Row("reset without an answer", suffers(after=0), "unanswered", *TAKEN_DOUBT, words="reset"),
     Row("reset in the head of the answer", suffers(after=20), "unanswered", *TAKEN_DOUBT),
     Row("end in the head of the answer", suffers(after=20, then="close"), "unanswered", *TAKEN_DOUBT, words="closed"),
-    Row("silence in the head of the answer", suffers(after=20, then="hang"), "unanswered", *TAKEN_DOUBT, words="0.5 s"),
+    Row("silence in the head of the answer", suffers(after=20, then="hang"), "unanswered", *TAKEN_DOUBT, words="1.5 s"),
     Row("reset in the request", suffers(way=FORTH, after=300), "unanswered", *DOUBT),
-    Row("silence in the request", suffers(way=FORTH, after=300, then="hang"), "unanswered", *DOUBT, words="0.5 s"),
-    Row("an answer that drips", suffers(slice=1, pause=0.04), "unanswered", *TAKEN_DOUBT, words="0.5 s"),
-    Row("a request that drips", suffers(way=FORTH, slice=1, pause=0.04), "unanswered", *DOUBT, words="0.5 s"),
+    Row("silence in the request", suffers(way=FORTH, after=300, then="hang"), "unanswered", *DOUBT, words="1.5 s"),
+    Row("an answer that drips", suffers(slice=1, pause=0.1), "unanswered", *TAKEN_DOUBT, words="1.5 s"),
+    Row("a request that drips", suffers(way=FORTH, slice=1, pause=0.1), "unanswered", *DOUBT, words="1.5 s"),
 ]
 PROVIDER = [
     Row("202, then cut", does("cut"), "accepted", *SENT),
@@ -79,7 +80,7 @@ PROVIDER = [
     Row("a flood of headers", does("flood"), "unanswered", *TAKEN_DOUBT, words="not HTTP"),
     Row("408", answers(408), "unanswered", *DOUBT),
     Row("504", answers(504), "unanswered", *DOUBT),
-    Row("silence", does("hang"), "unanswered", *DOUBT, words="no answer within 0.5 s"),
+    Row("silence", does("hang"), "unanswered", *DOUBT, words="no answer within 1.5 s"),
     Row("302", does("redirect"), "down", *NEXT, words="SENDGRID_URL"),
     Row("404 with a page", answers(404, PAGE), "down", *NEXT, words="SENDGRID_URL"),
     Row("500", answers(500), "down", *NEXT),
@@ -122,7 +123,7 @@ async def test_a_mail_ends_where_it_should_whatever_happens_to_its_request(tmp_p
     assert found == {row.name: (row.outcome, row.status, row.taken) for row in rows}
     assert {row.name: said[row.name] for row in rows if row.words not in said[row.name]} == {}
     assert {name: text for name, text in said.items() if len(text) > 1000} == {}
-    assert {name: seconds for name, seconds in took.items() if seconds > TIMEOUT + 2} == {}
+    assert {name: seconds for name, seconds in took.items() if seconds > TIMEOUT + 10} == {}
     assert findings.broken == ()
     assert fake.trapped == 0
 
@@ -171,14 +172,13 @@ async def test_a_good_status_with_bad_news_inside_is_bad_news(tmp_path: Path) ->
 
 
 async def test_three_ways_not_to_get_through_are_three_failovers_in_one_go(tmp_path: Path) -> None:
-    async with FakeProvider() as gone:
-        closed = gone.url
     certificate = Certificate.make(tmp_path)
     async with FakeProvider(certificate=certificate) as untrusted, MailSink() as sink:
         settings = live(untrusted, MANDRILL_API_KEY="x", MANDRILL_URL="http://nowhere.invalid", RESEND_API_KEY="x")
-        settings |= {"RESEND_URL": closed, "SMTP_URL": f"smtp://127.0.0.1:{sink.port}"}
-        async with Mailsvc(tmp_path, **settings) as service:
-            mail = await service.settled(await service.post())
+        with closed_port() as held:
+            settings |= {"RESEND_URL": f"http://127.0.0.1:{held.getsockname()[1]}"}
+            async with Mailsvc(tmp_path, **settings, SMTP_URL=f"smtp://127.0.0.1:{sink.port}") as service:
+                mail = await service.settled(await service.post())
 
     found = [(attempt["provider"], attempt["outcome"]) for attempt in mail["attempts"]]
     assert found == [("sendgrid", "down"), ("mandrill", "down"), ("resend", "down"), ("smtp", "accepted")]
@@ -190,6 +190,7 @@ async def test_three_ways_not_to_get_through_are_three_failovers_in_one_go(tmp_p
 
 
 SHORT = 5.0  # seconds; a pause that is shorter may be over when it is looked at
+LATE = 20.0  # seconds that may pass on a busy machine between the header and the look at it
 
 
 def since(begun: str, until: str) -> float:
@@ -235,7 +236,8 @@ async def test_a_provider_that_asks_for_a_pause_gets_it_within_reason(
             assert pause < SHORT
         else:
             assert row["state"] == "closed"
-            assert pause - 2 <= since(attempt["ended_at"], row["until"]) <= pause + 2
+            early = LATE if isinstance(waits[row["name"]], float) else 0  # a date comes nearer until it is read
+            assert pause - early - 1 <= since(attempt["ended_at"], row["until"]) <= pause + 1
     assert (asked, len(sink.mails)) == (3, 4)
     assert len(fake.ledger) == asked or min(pauses) < SHORT
 

@@ -284,13 +284,15 @@ async def test_words_of_a_provider_about_the_mails_of_others_are_for_administrat
 
 async def test_many_wrong_keys_get_a_429_and_the_right_one_is_still_let_in(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=FIRST) as service:
-        answers = [await service.call("GET", "/email", headers=bearer(f"guess {number}")) for number in range(40)]
+        answers = [await service.call("GET", "/email", headers=bearer("guess 0"))]
+        while answers[-1][0] == 401:  # thirty, and one more for every two seconds that this takes
+            answers.append(await service.call("GET", "/email", headers=bearer(f"guess {len(answers)}")))
         right = await service.call("GET", "/email", headers=bearer(FIRST))
         nothing = await service.call("GET", "/email")
 
     statuses = [answer[0] for answer in answers]
     assert statuses[:30] == [401] * 30
-    assert set(statuses[32:]) == {429}
+    assert (statuses[-1], len(statuses) < 60) == (429, True)
     assert answers[-1][2]["code"] == "rate_limited"
     assert int(answers[-1][1]["Retry-After"]) >= 1
     assert (right[0], nothing[0]) == (200, 401)

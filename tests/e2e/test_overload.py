@@ -33,14 +33,16 @@ async def test_five_hundred_slow_clients_are_closed_and_harm_nobody_meanwhile(tm
         sockets = [await asyncio.open_connection(*service.address) for _ in range(SLOW_SOCKETS)]
         for number, (_, writer) in enumerate(sockets):
             writer.write(begun[number % len(begun)])
-        sent = [await service.settled(await service.post()) for _ in range(20)]
-        still_open = sum(not reader.at_eof() for reader, _ in sockets)
+        sent, still_open = [], []
+        for _ in range(20):
+            sent.append(await service.settled(await service.post()))
+            still_open.append(sum(not reader.at_eof() for reader, _ in sockets))
         closed = await asyncio.wait_for(asyncio.gather(*(until_closed(reader) for reader, _ in sockets)), 30)
         for _, writer in sockets:
             writer.close()
 
     assert {mail["status"] for mail in sent} == {"sent"}
-    assert still_open > 0  # good requests were served while slow ones waited
+    assert max(still_open) > 0  # good requests were served while slow ones waited
     assert len(closed) == SLOW_SOCKETS
 
 
@@ -158,11 +160,11 @@ async def test_far_too_many_clients_get_202_or_503_and_every_accepted_mail_is_se
 
 async def test_a_full_queue_takes_nothing_and_takes_again_when_it_has_drained(tmp_path: Path) -> None:
     async with FakeProvider() as sendgrid:
-        sendgrid.fault("hang")
-        async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_MAX_QUEUED="3", MAILSVC_TIMEOUT="1")) as service:
+        async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_MAX_QUEUED="3")) as service:
+            await service.call("POST", "/providers/sendgrid/pause")
             answers = [await service.call("POST", "/email", json=FORM) for _ in range(5)]
             ready = await service.call("GET", "/readyz")
-            sendgrid.clear()
+            await service.call("POST", "/providers/sendgrid/resume")
             while (await service.call("POST", "/email", json=FORM))[0] != 202:
                 await asyncio.sleep(0.05)
 

@@ -107,7 +107,9 @@ async def test_two_processes_on_one_database_deliver_each_mail_once(tmp_path: Pa
             mails = [await other.until(mail_id, "sent") for mail_id in ids]
             findings = await judged(one, ids, sendgrid)
             seen_by_one = [await one.mail(mail_id) for mail_id in ids[:5]]
-            shares = [sum('"event":"attempt"' in line for line in service.log) for service in (one, other)]
+            for service in (one, other):
+                await _end(service)
+    shares = [sum('"event":"attempt"' in line for line in service.log) for service in (one, other)]
 
     handed_over = Counter(entry.mail_id for entry in sendgrid.ledger if entry.accepted)
     assert handed_over == dict.fromkeys(ids, 1)

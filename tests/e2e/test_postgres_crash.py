@@ -114,14 +114,14 @@ async def test_a_crash_of_the_server_loses_nothing_and_doubles_nothing_without_a
 class Killing:
     """Every second one of the services is killed with -9 and replaced; at least one always serves."""
 
-    def __init__(self, *services: Mailsvc) -> None:
-        self.kills = 0
+    def __init__(self, *services: Mailsvc, at_least: int) -> None:
+        self.kills, self._at_least = 0, at_least
         self._serving = list(services)
 
     async def run(self, posting: Posting) -> None:
-        """Until all mails are accepted; then all serve again."""
+        """Until all mails are accepted and there were enough kills; then all serve again."""
         async with asyncio.TaskGroup() as replacing:
-            while len(posting.accepted) < posting.mails:
+            while len(posting.accepted) < posting.mails or self.kills < self._at_least:
                 await asyncio.sleep(1)
                 if len(self._serving) > 1:
                     victim = self._serving.pop(0)
@@ -155,7 +155,7 @@ async def test_three_processes_of_which_one_is_killed_every_second_outlive_two_c
             Mailsvc(tmp_path, **settings) as two,
             Mailsvc(tmp_path, **settings) as three,
         ):
-            posting, killing = Posting(one, two, three, mails=WHOLE, rate=RATE), Killing(one, two, three)
+            posting, killing = Posting(one, two, three, mails=WHOLE, rate=RATE), Killing(one, two, three, at_least=3)
 
             async def crash() -> None:
                 for share in (0.3, 0.6):
@@ -183,7 +183,7 @@ async def test_three_processes_of_which_one_is_killed_every_second_outlive_two_c
 async def test_a_frozen_process_that_wakes_up_changes_no_final_status(tmp_path: Path, postgres: PostgresServer) -> None:
     url = postgres.create()
     async with FakeProvider() as slow, FakeProvider() as quick:
-        slow.fault("delay", seconds=1.5)
+        slow.fault("delay", seconds=6)  # within which it is frozen and its mails are taken over
         frozen = Mailsvc(tmp_path, **live(slow, DATABASE_URL=url, **QUICK))
         other = Mailsvc(tmp_path, **live(quick, DATABASE_URL=url, **QUICK))
         async with frozen:

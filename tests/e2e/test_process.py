@@ -9,15 +9,17 @@ import pytest
 
 from tests.e2e.process import FORM, Mailsvc, run
 from tests.e2e.test_main_path import live
+from tests.e2e.test_overload import until_closed
 from tests.fakes import FakeProvider
 
 
 async def test_the_start_tells_where_in_which_mode_and_what_to_type(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
-        said = "\n".join(service.out)
+        url = service.url
+    said = "\n".join(service.out)
 
     database = service.database.get("DATABASE_URL", "sqlite:///mailsvc.db").rpartition("@")[2]
-    for word in ("SANDBOX", "capture (50)", database, f"{service.url}/email", "curl"):
+    for word in ("SANDBOX", "capture (50)", database, f"{url}/email", "curl"):
         assert word in said
     if not service.database:
         assert (tmp_path / "mailsvc.db").stat().st_mode & 0o777 == 0o600
@@ -121,15 +123,15 @@ async def test_an_instance_that_may_wait_gets_the_port_of_the_one_before_it(tmp_
 
 async def test_sigterm_lets_what_is_in_flight_finish_and_takes_nothing_new(tmp_path: Path) -> None:
     async with FakeProvider() as sendgrid:
-        sendgrid.fault("delay", seconds=1.0)
+        sendgrid.fault("delay", seconds=3.0)
         async with Mailsvc(tmp_path, **live(sendgrid)) as service:
             ids = [await service.post() for _ in range(5)]
             await sendgrid.until(lambda: sendgrid.opened > 0)
             waiting = asyncio.create_task(service.settled(ids[0]))
-            await asyncio.sleep(0.05)
+            await service.until(ids[0], "sending")
             service.terminate()
             service.terminate()
-            await asyncio.sleep(0.05)
+            await service.logged("finishing_deliveries")
             refused = await service.call("POST", "/email", json=FORM)
             ready = await service.call("GET", "/readyz")
             answered = await waiting
@@ -154,10 +156,9 @@ async def test_two_interrupts_end_it_at_once(tmp_path: Path) -> None:
             await service.post()
             await sendgrid.until(lambda: sendgrid.opened > 0)
             service.process.send_signal(signal.SIGINT)
-            while not any("finishing_deliveries" in line for line in service.log):
-                await asyncio.sleep(0.02)
+            await service.logged("finishing_deliveries")
             service.process.send_signal(signal.SIGINT)
-            code = await asyncio.wait_for(service.ended(), 5)
+            code = await asyncio.wait_for(service.ended(), 15)  # the mail in flight would have 25 s
 
     assert code == 130
 
@@ -268,7 +269,7 @@ async def test_a_slow_client_is_cut_off_and_harms_nobody(tmp_path: Path) -> None
         for _, writer in sockets:
             writer.write(b"POST /email HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
         found = await service.settled(await service.post())
-        said = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in sockets)), 20)
+        said = await asyncio.wait_for(asyncio.gather(*(until_closed(reader) for reader, _ in sockets)), 30)
         for _, writer in sockets:
             writer.close()
 
@@ -286,7 +287,7 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> 
             writer.close()
         await service.post()
         service.terminate()
-        code = await asyncio.wait_for(service.ended(), 5)
+        code = await asyncio.wait_for(service.ended(), 30)
 
     assert code == 0
     assert not any('"level":"error"' in line for line in service.log)

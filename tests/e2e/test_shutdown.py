@@ -27,7 +27,7 @@ async def test_a_provider_that_hangs_past_the_grace_leaves_doubts_and_holds_nobo
             mails = [await service.until(mail_id, "sent") for mail_id in ids]
 
     assert code == 0
-    assert 0.9 <= took < 15  # the grace, three seconds to write it down, and a slow machine
+    assert 0.9 <= took < 24  # less than the usual grace: the grace, three seconds to write it down, and a slow machine
     outcomes = [[attempt["outcome"] for attempt in mail["attempts"]] for mail in mails]
     assert outcomes == [["interrupted", "accepted"]] * 5
     named = [line for line in service.log if '"event":"delivery_interrupted"' in line]
@@ -36,7 +36,7 @@ async def test_a_provider_that_hangs_past_the_grace_leaves_doubts_and_holds_nobo
 
 async def test_deliveries_that_end_within_the_grace_are_no_doubts(tmp_path: Path) -> None:
     async with FakeProvider() as sendgrid:
-        sendgrid.fault("delay", seconds=1.0)
+        sendgrid.fault("delay", seconds=2.0)
         async with Mailsvc(tmp_path, **live(sendgrid, MAILSVC_CONCURRENCY="4")) as service:
             ids = [await service.post() for _ in range(10)]
             await sendgrid.until(lambda: sendgrid.opened >= 4)

@@ -32,10 +32,8 @@ class Smtp(Mailsvc):
     @property
     def port(self) -> int:
         """Where it listens for SMTP."""
-        (line,) = (line for line in self.log if "serving_smtp" in line)
-        found = re.search(r'"port":(\d+)', line.replace(" ", ""))
-        assert found
-        return int(found[1])
+        (line,) = (line for line in self.out if line.startswith("  smtp "))
+        return int(line.rpartition(":")[2])
 
 
 def message(**headers: str) -> EmailMessage:
@@ -136,7 +134,7 @@ async def test_a_key_is_the_password_and_needs_the_scope_to_send(tmp_path: Path)
 
         codes = [await within(service, login(f"wrong{n}")) for n in range(40)]
 
-    assert (codes[0], codes[-1]) == (535, 454)
+    assert set(codes) == {535, 454}  # a guess is free again every two seconds
 
 
 async def test_a_key_goes_over_tls_alone_unless_the_client_is_on_this_machine(tmp_path: Path) -> None:
@@ -226,8 +224,13 @@ async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
         assert (await reader.read()).startswith(b"421 4.3.2")
         writer.close()
         held.pop()[1].close()
-        await asyncio.sleep(0.05)
-        assert (await within(service, lambda c: raw_send(c, message())))[0] == 250
+        code = 421
+        while code == 421:  # until the service has heard that one has gone
+            try:
+                code, _ = await within(service, lambda c: raw_send(c, message()))
+            except smtplib.SMTPConnectError as error:
+                code = error.smtp_code
+        assert code == 250
         for _, writer in held:
             writer.close()
 
@@ -267,21 +270,22 @@ async def test_a_stop_ends_what_is_idle_and_finishes_what_is_not(tmp_path: Path)
 
 
 async def test_several_processes_listen_on_one_port(tmp_path: Path, postgres: PostgresServer) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"DATABASE_URL": postgres.create(), "WEB_CONCURRENCY": "2", "MAILSVC_SMTP": str(port)}
-    async with Mailsvc(tmp_path, MAILSVC_CAPTURE="1", **settings) as service:
+    with socket.socket() as held:  # so that no other program gets the port: it shares it, and does not listen
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        settings = {"DATABASE_URL": postgres.create(), "WEB_CONCURRENCY": "2", "MAILSVC_SMTP": str(port)}
+        async with Mailsvc(tmp_path, MAILSVC_CAPTURE="1", **settings) as service:
 
-        def whole() -> list[str]:
-            answers = []
-            for _ in range(10):
-                with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
-                    answers += ids(raw_send(client, message())[1])
-            return answers
+            def whole() -> list[str]:
+                answers = []
+                for _ in range(10):
+                    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+                        answers += ids(raw_send(client, message())[1])
+                return answers
 
-        taken = await asyncio.to_thread(whole)
-        _, _, listed = await service.call("GET", "/email")
+            taken = await asyncio.to_thread(whole)
+            _, _, listed = await service.call("GET", "/email")
 
     assert len(taken) == 10
     assert {each["id"] for each in listed["data"]} == set(taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -54,12 +55,13 @@ async def test_a_full_disk_takes_no_mail_shows_what_there_is_and_recovers(tmp_pa
             sent = await service.until(first, "sent")  # there is room for results
 
             ballast.drop()
+            sendgrid.clear()
+            sendgrid.fault("delay", seconds=4.0)  # time enough to fill the disk
             second = await service.post()
             await sendgrid.until(lambda: len(sendgrid.ledger) >= 2)
             ballast.leave(0)
             full = await service.call("POST", "/email", json=FORM)
-            while not any('"event":"result_not_written"' in line for line in service.log):
-                await asyncio.sleep(0.02)  # the answer is known, and is kept until it can be written down
+            await service.logged('"event":"result_not_written"')  # the answer is kept until it can be written down
             ballast.drop()
             begun = time.monotonic()
             while (await service.call("POST", "/email", json=FORM))[0] != 202:
@@ -76,7 +78,7 @@ async def test_a_full_disk_takes_no_mail_shows_what_there_is_and_recovers(tmp_pa
     assert shown["id"] == first
     assert [len(mail["attempts"]) for mail in (sent, later)] == [1, 1]
     assert [sendgrid.accepted(mail_id) for mail_id in (first, second)] == [1, 1]
-    assert recovered < 10
+    assert recovered < 25
 
 
 async def test_a_lock_of_another_program_is_a_503_and_holds_up_nothing_else(tmp_path: Path) -> None:
@@ -150,8 +152,12 @@ async def test_a_damaged_database_ends_the_process_and_the_next_start_says_what_
 async def test_a_file_that_was_deleted_in_use_takes_no_mail_and_ends_the_process(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path) as service:
         await service.settled(await service.post())
+        service.process.send_signal(signal.SIGSTOP)  # so that it does not find out before it is asked
         (tmp_path / "mailsvc.db").unlink()
-        refused = await service.call("POST", "/email", json=FORM)
+        asked = asyncio.create_task(service.call("POST", "/email", json=FORM))
+        await asyncio.sleep(0.1)
+        service.process.send_signal(signal.SIGCONT)
+        refused = await asked
         code = await asyncio.wait_for(service.ended(), 20)
 
     assert (refused[0], refused[2]["code"]) == (503, "storage_unavailable")
@@ -172,9 +178,10 @@ async def test_the_log_that_a_reader_holds_up_is_cut_once_the_reader_has_gone(tm
             await service.settled(mail_id)
         held = log.stat().st_size
         reader.close()
-        for _ in range(5):
+        for _ in range(40):
             await service.settled(await service.post(**large))
-        cut = log.stat().st_size
+            if (cut := log.stat().st_size) < held:
+                break
 
     assert held > 18 << 20
     assert cut < held

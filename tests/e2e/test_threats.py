@@ -219,7 +219,7 @@ async def test_eight_secrets_are_found_nowhere(tmp_path: Path) -> None:
             secret_of_key = made["key"].removeprefix(made["id"])
             canaries += [secret_of_key, cookie.partition("=")[2], cookie.rpartition(".")[2]]
             _, _, mail = await service.call("POST", "/email", json=FORM, headers=headers)
-            for _ in range(100):
+            for _ in range(600):
                 _, _, record = await service.call("GET", f"/email/{mail['id']}", headers=headers)
                 if len(record["attempts"]) >= 3:
                     break

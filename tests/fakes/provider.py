@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -25,6 +26,7 @@ class FakeProvider:
 
     `keys` maps providers to the API key they accept (default: any). With a certificate it speaks TLS. The ledger is
     kept in memory, and in a file if it has a path. `dedupes`: idempotency keys are honoured where the provider does.
+    `held` is a bound socket, to listen on a port that was its own before.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class FakeProvider:
         keys: Mapping[str, str] | None = None,
         seed: int = 0,
         dedupes: bool = True,
+        held: socket.socket | None = None,
     ) -> None:
         self.keys = Keys(honoured=dedupes)
-        self.port, self.certificate, self.faults = port, certificate, Faults(seed)
+        self._held = held
+        self.port = held.getsockname()[1] if held else port
+        self.certificate, self.faults = certificate, Faults(seed)
         self.book = Ledger(ledger, fsync=fsync)
         self.endpoints: list[Endpoint] = [kind((keys or {}).get(kind.name)) for kind in ENDPOINTS]
         self.trapped = 0  # requests that followed a redirect
@@ -53,8 +58,8 @@ class FakeProvider:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
-            "127.0.0.1",
-            self.port,
+            *(() if self._held else ("127.0.0.1", self.port)),
+            sock=self._held,
             ssl=self.certificate.server_context() if self.certificate else None,
             backlog=1024,
         )
