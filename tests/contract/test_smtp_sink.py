@@ -27,20 +27,28 @@ pytestmark = pytest.mark.skipif(not Path(SINK).exists(), reason="needs smtp-sink
 @asynccontextmanager
 async def sink(*options: str) -> AsyncIterator[int]:
     """The port on which it listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    rights = ("-u", "nobody") if os.getuid() == 0 else ()
-    process = await asyncio.create_subprocess_exec(SINK, *rights, *options, f"127.0.0.1:{port}", "50")
+    process, port = await _begun(*options)
     try:
-        async with asyncio.timeout(20):
-            while not await _listens(port):
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
         yield port
     finally:
         process.kill()
         await process.wait()
+
+
+async def _begun(*options: str) -> tuple[asyncio.subprocess.Process, int]:
+    """One that listens. It cannot be told to choose its port itself: if somebody was quicker, it gets another one."""
+    rights = ("-u", "nobody") if os.getuid() == 0 else ()
+    for _ in range(5):
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(SINK, *rights, *options, f"127.0.0.1:{port}", "50")
+        async with asyncio.timeout(30):
+            while process.returncode is None:
+                if await _listens(port):
+                    return process, port
+                await asyncio.sleep(0.02)
+    raise AssertionError(f"smtp-sink ends with {process.returncode}")
 
 
 async def _listens(port: int) -> bool:

@@ -20,6 +20,8 @@ from tests.e2e.process import ROOT, environment
 
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent  # where pip puts programs
+# Platforms wait for half a minute until they kill; honcho would for five seconds.
+HONCHO = "from honcho import command, manager; manager.KILL_WAIT = 30; command.main()"
 SERVING = re.compile(r"mailsvc is serving at http://[^:]+:(\d+)")
 
 
@@ -53,7 +55,7 @@ class Served:
 async def procfile(**settings: str) -> AsyncIterator[Served]:
     """The Procfile, run by honcho as a platform does, and ended as a platform does."""
     path = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
-    command = ["-m", "honcho", "-d", str(ROOT), "-e", "none", "start", "--no-prefix", "web"]
+    command = ["-c", HONCHO, "-d", str(ROOT), "-e", "none", "start", "--no-prefix", "web"]
     honcho = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,

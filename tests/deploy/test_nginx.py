@@ -98,20 +98,33 @@ def written(folder: Path, name: str, upstream: int, certificate: Certificate) ->
 @asynccontextmanager
 async def nginx(folder: Path, name: str, upstream: int, certificate: Certificate) -> AsyncIterator[Front]:
     """A real nginx with one of the files."""
-    path, front = written(folder, name, upstream, certificate)
-    program = system_program("nginx", "nginx-light")
-    process = await asyncio.create_subprocess_exec(
-        program, "-c", path, "-e", folder / "start.log", stderr=asyncio.subprocess.PIPE
-    )
+    process, front = await _begun(folder, name, upstream, certificate)
     try:
-        while not (folder / "nginx.pid").exists():
-            assert process.returncode is None, await process.communicate()
-            await asyncio.sleep(0.02)
         yield front
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.wait()
+        await process.communicate()
+
+
+async def _begun(
+    folder: Path, name: str, upstream: int, certificate: Certificate
+) -> tuple[asyncio.subprocess.Process, Front]:
+    """An nginx that listens. It cannot be told to choose its ports itself: if somebody was quicker, it gets others."""
+    for _ in range(5):
+        path, front = written(folder, name, upstream, certificate)
+        process = await asyncio.create_subprocess_exec(
+            system_program("nginx", "nginx-light"),
+            *("-c", path, "-e", folder / "start.log"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        while process.returncode is None:
+            if (folder / "nginx.pid").exists():
+                return process, front
+            await asyncio.sleep(0.02)
+        _, words = await process.communicate()
+        assert b"Address already in use" in words, words
+    raise AssertionError(words)
 
 
 @asynccontextmanager
@@ -136,7 +149,7 @@ async def test_mail_goes_in_through_nginx_and_its_story_comes_out_as_it_happens(
                 accepted = answer.status, (await answer.json())["id"]
             heard = b""
             while b'"status":"sent"' not in heard:
-                heard += await asyncio.wait_for(stream.content.readany(), 10)
+                heard += await asyncio.wait_for(stream.content.readany(), 40)
             async with http.post(f"{front.url}/email", data=BytesIO(LARGE), headers=JSON) as answer:
                 too_large = answer.status, (await answer.json())["code"]
             async with http.get(f"{front.url}/metrics") as answer:

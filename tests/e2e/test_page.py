@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_the_request_that_can_be_copied_sends_the_same_mail(visit: Visitor, url:
 
     expect(page.locator("#mails-body li .subject").first).to_have_text(hostile)
     page.locator("#mails-body li a").first.click()
+    page.wait_for_url("**/mail/*")
     page.click("text=Markdown")
     assert page.locator("pre.paper").text_content() == f"{hostile}\n\nline two\\"
 
@@ -105,7 +107,7 @@ def test_faults_stand_beside_their_fields_and_nothing_typed_is_lost(visit: Visit
     page.click("#send-button")
 
     expect(page.locator("#to-fault")).to_have_text("must be an address such as ann@example.com")
-    expect(page.locator("#subject-fault")).to_have_text("is required")
+    expect(page.locator("#subject-fault")).to_contain_text("is required")
     expect(page.locator("#to")).to_be_focused()
     expect(page.locator("#content")).to_have_value("typed")
     expect(page.locator("#to_name-fault")).to_be_hidden()
@@ -161,7 +163,7 @@ def test_a_captured_mail_is_shown_as_html_text_and_headers(visit: Visitor, url: 
 
 
 def test_all_that_a_mail_carries_is_shown_and_when_it_is_to_be_sent(visit: Visitor, url: str) -> None:
-    hostile = "<b>x</b>"
+    hostile, later = "<b>x</b>", datetime.now(UTC) + timedelta(days=90)
     mail = {
         "to": "eve@example.com",
         "cc": "cleo@example.com",
@@ -172,13 +174,13 @@ def test_all_that_a_mail_carries_is_shown_and_when_it_is_to_be_sent(visit: Visit
         "tags": [hostile],
         "metadata": {"order": hostile},
         "attachments": [{"filename": "<b>.pdf", "content": "JVBERg=="}],
-        "send_at": "2027-08-09T12:00:00Z",
+        "send_at": f"{later:%Y-%m-%d}T12:00:00Z",
     }
     page = visit(url)
     answer = page.request.post(f"{url}/email", data=mail)
     page.goto(f"{url}/mail/{answer.json()['id']}?view=headers")
 
-    expect(page.locator("#timeline-body")).to_contain_text("to be sent 9 Aug 2027")
+    expect(page.locator("#timeline-body")).to_contain_text(f"to be sent {later.day} {later:%b %Y}")
     expect(page.locator(".recipients")).to_contain_text("cleo@example.com cc")
     expect(page.locator(".envelope")).to_contain_text("<b>.pdf")
     for words in ("cleo@example.com", "answers@example.com", hostile, "multipart/mixed"):

@@ -44,10 +44,11 @@ def test_a_provider_that_fails_is_left_and_comes_back(url: str, visit: Visitor) 
     expect(alpha.locator("[data-field=reason]")).to_contain_text("benched for")
     expect(alpha.locator("[data-error]")).to_contain_text("503: out of order, says the rehearsal")
     expect(beta.locator("[data-field=sent]")).not_to_have_text("0")
-    assert number(alpha.locator("[data-field=score]")) < 40
+    while number(alpha.locator("[data-field=score]")) >= 40:
+        page.wait_for_timeout(50)
 
     turn(page, "alpha", failing="0")
-    expect(alpha.locator(".state")).to_have_text("open", timeout=30_000)
+    expect(alpha.locator(".state")).to_have_text("open", timeout=60_000)
     expect(page.locator(".health")).to_contain_text("all 3 providers open")
     page.click("text=Stop")
     expect(page.locator("#stream-words")).to_contain_text("ended")
@@ -67,7 +68,7 @@ def test_a_limit_and_a_hang_are_told_in_the_mails_story(url: str, visit: Visitor
     expect(story).to_contain_text("alpha gets too many mails")
     expect(story).to_contain_text("429: too many mails, says the rehearsal")
     expect(page.locator("#provider-alpha .state")).to_have_text("closed")
-    expect(story).to_contain_text("beta did not answer", timeout=10_000)
+    expect(story).to_contain_text("beta did not answer")
     expect(story.locator(".chip")).to_have_text("uncertain")
     expect(story).to_contain_text("next try at")
     story.locator("text=It went out").click()
@@ -83,9 +84,9 @@ def test_the_knobs_work_without_scripts(url: str, visit: Visitor) -> None:
     alpha.locator("[name=limit]").fill("7")
     alpha.locator("text=Apply").click()
 
-    assert page.url == f"{url}/#rehearsal"
-    assert alpha.locator("[name=failing]").input_value() == "35"
-    assert alpha.locator("[name=limit]").input_value() == "7"
+    expect(page).to_have_url(f"{url}/#rehearsal")
+    expect(alpha.locator("[name=failing]")).to_have_value("35")
+    expect(alpha.locator("[name=limit]")).to_have_value("7")
     page.click("text=Start the stream")
     expect(page.locator("#stream-words")).to_contain_text("of 600 mails sent")
 

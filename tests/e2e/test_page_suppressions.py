@@ -79,6 +79,7 @@ def test_axe_finds_nothing(visit: Visitor, url: str, scheme: str, width: int) ->
     found["listed"] = faults(page)
     overflow = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
     page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("Nobody is on the list.")).to_be_visible()
 
     assert {state: each for state, each in found.items() if each} == {}
     assert not overflow

@@ -296,5 +296,5 @@ async def test_a_template_that_never_ends_holds_up_nobody_else(tmp_path: Path) -
         sent = await service.settled(await _sent(service, use()))
 
     assert (status, told["errors"][0]["code"]) == (422, "too_costly")
-    assert healthy > 20
+    assert healthy > 5
     assert sent["status"] == "sent"

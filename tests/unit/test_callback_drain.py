@@ -247,20 +247,18 @@ async def test_a_result_that_cannot_be_written_down_means_a_double_with_the_same
     async with world(tmp_path) as there:
         callback = await there.callbacks.create(URL, ["*"], "")
         store = there.outbox.callbacks
-        write, failing = store.end, True
+        write, failed = store.end, asyncio.Event()
 
         async def end(endings: object) -> object:
-            if failing:
+            if not failed.is_set():
+                failed.set()
                 raise StorageUnavailable("the disk is full")
             return await write(endings)  # type: ignore[arg-type]
 
         store.end = end  # type: ignore[method-assign,assignment]
         await there.mails(1)
         there.drain.wake()
-        while not there.told:
-            await asyncio.sleep(0.001)
-        failing = False
-        await asyncio.sleep(0.01)
+        await failed.wait()
         await there.at(NOW + 61)
         (told,) = await there.log(callback)
 

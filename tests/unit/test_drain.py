@@ -3,7 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from mailsvc.drain import HEARTBEAT
+import pytest
+
+from mailsvc import drain
 from mailsvc.model import Message, Outcome, Status
 from mailsvc.providers.base import Result
 from tests.unit.world import World, world
@@ -54,13 +56,14 @@ async def test_no_more_than_allowed_are_in_flight_and_all_are_sent(tmp_path: Pat
     assert sorted(mail_id for _, mail_id in here.asked) == sorted(ids)
 
 
-async def test_a_new_mail_wakes_the_drain_before_its_heartbeat(tmp_path: Path) -> None:
+async def test_a_new_mail_wakes_the_drain_before_its_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "HEARTBEAT", 3600.0)
     async with world(tmp_path, lambda name, mail: ACCEPTED) as here:
         here.drain.start()
         await asyncio.sleep(0.02)
         mail_id = await here.add()
         here.drain.wake()
-        (state,) = await asyncio.wait_for(settled(here, [mail_id]), HEARTBEAT * 0.9)
+        (state,) = await asyncio.wait_for(settled(here, [mail_id]), 30)
         await here.drain.stop(1)
 
     assert state is Status.SENT
@@ -71,7 +74,7 @@ async def test_what_becomes_due_without_a_bell_is_found_by_the_heartbeat(tmp_pat
         here.drain.start()
         await asyncio.sleep(0.02)
         mail_id = await here.add()
-        (state,) = await asyncio.wait_for(settled(here, [mail_id]), 10 * HEARTBEAT)
+        (state,) = await asyncio.wait_for(settled(here, [mail_id]), 30)
         await here.drain.stop(1)
 
     assert state is Status.SENT

@@ -21,8 +21,8 @@ from mailsvc.wire import Response
 MESSAGE = Message("01", Mailbox("a@example.com"), (Mailbox("b@example.com"),), "Hi", None, "hello")
 
 
-def rehearsal(**knobs: float | bool) -> Rehearsal:
-    found = Rehearsal(timeout=0.03, rng=random.Random(7))
+def rehearsal(timeout: float = 30.0, **knobs: float | bool) -> Rehearsal:
+    found = Rehearsal(timeout=timeout, rng=random.Random(7))
     found.knobs = dict.fromkeys(ACTORS, Knobs(latency=1)) | {"alpha": Knobs(**({"latency": 1} | knobs))}  # type: ignore[arg-type]
     return found
 
@@ -52,7 +52,7 @@ async def test_it_fails_as_often_as_it_is_told() -> None:
 @pytest.mark.parametrize("knobs", [{"hang": True}, {"latency": 500}])
 async def test_one_that_hangs_or_takes_too_long_gives_no_answer(knobs: dict[str, float]) -> None:
     with pytest.raises(Unanswered, match=r"no answer within 0\.03 s"):
-        await ask(rehearsal(**knobs))
+        await ask(rehearsal(0.03, **knobs))
 
 
 async def test_one_with_a_limit_says_when_it_takes_mails_again() -> None:
