@@ -1,16 +1,28 @@
 """What all tests share. The only file that knows which plugin runs the asynchronous ones."""
 
 import inspect
+import os
 import sys
 import types
 
 import pytest
+from hypothesis import HealthCheck, settings
 from packaging.version import Version
 
 # pytest-tornado 0.8.1 imports pkg_resources, which setuptools dropped in version 82. All it wants of it is this.
 pkg_resources = types.ModuleType("pkg_resources")
 pkg_resources.parse_version = Version
 sys.modules.setdefault("pkg_resources", pkg_resources)
+
+# The same examples each time, however slow the machine is, so that a red run tells of a change; with FUZZ_SEED=random
+# new ones are looked for.
+settings.register_profile(
+    "mailsvc",
+    derandomize="FUZZ_SEED" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("mailsvc")
 
 pytest_plugins = ["pytest_tornado.plugin", "tests.postgres"]
 
