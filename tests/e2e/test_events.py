@@ -189,7 +189,7 @@ async def test_who_goes_away_is_forgotten(tmp_path: Path) -> None:
             await Listener(answer).block()
             during = (Events.listening, service.requests)
             answer.close()
-        while Events.listening != before:
+        while Events.listening != before or service.requests:
             await asyncio.sleep(0.01)
         after = service.requests
 
