@@ -54,7 +54,7 @@ class Example:
 
 def examples(page: str) -> list[Example]:
     """All blocks of a page, also those within lists."""
-    blocks = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", PAGES[page].read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^( *)```([\w-]*)\n(.*?)^ *```$", PAGES[page].read_text(), re.MULTILINE | re.DOTALL)
     return [Example(page, language, textwrap.dedent(text)) for _, language, text in blocks]
 
 

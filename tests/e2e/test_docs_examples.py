@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ import pytest
 
 from tests.e2e.process import Mailsvc
 from tests.e2e.reader import PAGES, Example, Reader, examples, needs_javascript
+from tests.e2e.test_events import listening
 from tests.e2e.test_hooks import about, settings, tell
 from tests.fakes import FakeProvider
 from tests.fakes.application import Application
@@ -18,7 +21,7 @@ from tests.providers.hooks import TO
 from tests.transcript import Transcript, loose
 
 T = TypeVar("T")
-DONE, SHOWN, TEMPLATE = ("console", "sh", "python", "javascript"), "json", "jinja"
+DONE, SHOWN, STREAMED, TEMPLATE = ("console", "sh", "python", "javascript"), "json", "event-stream", "jinja"
 DRAWN = "text"  # a picture, or a program's words: nothing that can be done
 COMMANDS = ("$ ", "mailsvc ", "curl ", "make ", "python ", "export ", "MAILSVC_")
 
@@ -32,6 +35,8 @@ LEFT_OUT: Mapping[str, str] = {
     "dokku": "needs a machine with Dokku",
     "fly": "needs an account",
     "docker": "needs a daemon of Docker",
+    ".venv/bin/python -m pytest tests/providers/test_postino.py": "as before: test_adding_a_provider.py",
+    "mailsvc send you@example.com --provider": "needs a real one; tests/e2e/test_send_provider.py has fakes",
     "kubectl": "needs a cluster",
     "systemctl": "changes the machine; tests/deploy/test_systemd.py looks at the unit",
 }
@@ -103,11 +108,13 @@ def told(page: str, *languages: str) -> list[Example]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_done_here_or_says_why_not(page: str) -> None:
     for example in examples(page):
-        assert example.language in (*DONE, SHOWN, TEMPLATE, DRAWN), f"what is {example.head!r}?"
+        assert example.language in (*DONE, SHOWN, STREAMED, TEMPLATE, DRAWN), f"what is {example.head!r}?"
         if example.language in (SHOWN, TEMPLATE):
             assert begins(example, {**ANSWERS, **FILES, **TEMPLATES}), f"what answer is {example.head!r}?"
         if example.language == DRAWN:
             assert not [line for line in example.text.splitlines() if line.startswith(COMMANDS)]
+    fenced = re.sub(r"^ *```.*?^ *```$", "", PAGES[page].read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"\n\n    .*", fenced) == [], "between fences, with its language"
 
 
 def test_what_is_said_of_blocks_is_about_blocks_that_there_are() -> None:
@@ -167,6 +174,17 @@ async def test_the_answers_that_are_shown_look_like_real_ones(tmp_path: Path) ->
             if name:
                 faults = Transcript().differences(loose(example.text), real[name], shape=True)
                 assert not faults, "\n".join([page, example.text, *faults, json.dumps(real[name])])
+        for example in (each for each in examples(page) if each.language == STREAMED):
+            for kind, shown in events(example.text):
+                faults = Transcript().differences(shown, real[f"event {kind}"], shape=True)
+                assert not faults, "\n".join([page, kind, *faults])
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """The events of a stream: each one's name and data."""
+    found = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n")]
+    assert all(each.keys() == {"event", "id", "data"} for each in found)
+    return [(each["event"], loose(each["data"])) for each in found]
 
 
 async def answers(service: Mailsvc, application: Application) -> dict[str, Any]:
@@ -196,7 +214,21 @@ async def answers(service: Mailsvc, application: Application) -> dict[str, Any]:
         "told": next(call.event for call in calls if call.event["type"] == "mail.delivered"),
         "deliveries": log,
         "template fault": await templates(service),
+        **await stream(service),
     }
+
+
+async def stream(service: Mailsvc) -> dict[str, Any]:
+    """What `GET /events` tells of a mail, of an attempt that begins, and of a provider that is benched."""
+    async with listening(service) as listener:
+        await service.call("POST", "/providers/sendgrid/resume")  # if the mails before have benched it
+        for _ in range(4):
+            await service.settled(await service.post())
+        async with asyncio.timeout(30):
+            found = {kind: (await listener.event(kind))[1] for kind in ("mail", "attempt", "provider")}
+            while found["provider"]["state"] != "benched":
+                _, found["provider"] = await listener.event("provider")
+    return {f"event {kind}": data for kind, data in found.items()}
 
 
 async def kept(service: Mailsvc, name: str, **parts: str) -> None:
