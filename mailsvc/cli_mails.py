@@ -188,6 +188,8 @@ def _story(mail: dict[str, Any]) -> str:
 
     people = ", ".join(f"{each['address']} ({each['role']}, {each['status']})" for each in mail["recipients"])
     head = [f"from     {mail['from']}", f"to       {people}", f"subject  {mail['subject']}"]
+    if origin := mail.get("template"):  # which an older server does not tell
+        head.append(f"template {origin['name']}" + (f", version {origin['version']}" if origin["version"] else ""))
     if mail["tags"]:
         head.append(f"tags     {', '.join(mail['tags'])}")
     head += [f"{name}  {value}" for name, value in mail["metadata"].items()]

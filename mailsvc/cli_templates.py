@@ -135,7 +135,8 @@ def preview(
     body = {"variables": variables(pairs, file), **parts(**given)} | ({"version": version} if version else {})
 
     def words(made: dict[str, Any]) -> str:
-        return str(made[show] or "") if show else f"{made['subject']}\n\n{made['text'] or made['html']}"
+        whole = made[show] or "" if show else f"{made['subject']}\n\n{made['text'] or made['html']}"
+        return str(whole).removesuffix("\n")
 
     return remote.ask("POST", f"{_path(name)}/preview", body, as_json, words)
 
