@@ -12,7 +12,7 @@ from mailsvc.errors import Conflict
 from mailsvc.outbox.postgres import PostgresOutbox
 from tests.contract.samples import addition, beginning, settlement, store
 from tests.postgres import PostgresServer
-from tests.unit.outbox_postgres import Wire, opened
+from tests.unit.outbox_postgres import Wire, opened, session
 
 HERE = Callback("cb_1", "https://a.example/x", ("*",), "words", (Secret("whsec_QUJD"), Secret("whsec_a", 1.5)), 1.0)
 
@@ -77,3 +77,22 @@ async def test_what_was_stored_when_the_connection_was_cut_counts_as_stored_once
     assert found[1] == replace(changed, version=2, disabled_at=5.0, disabled_why=Off.HAND)
     assert [(told.notice.id, told.notice.state) for told in log] == [(notice_id, State.WAITING)]
     assert left == []
+
+
+async def test_a_try_that_ends_between_two_looks_is_told_with_what_came_of_it_or_not_at_all(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.create()
+    async with opened(url) as outbox, session(url) as other:
+        await outbox.callbacks.add(HERE)
+        notice_id = await outbox.callbacks.tell("cb_1", "callback.test", 9.0)
+        # As it is for who has read the notice before the try has ended, and reads its tries after that.
+        await other.execute("INSERT INTO notice_try (notice, n, at, took) SELECT number, 1, 10.0, 0.1 FROM notice")
+        early = await outbox.callbacks.find("cb_1", notice_id)
+        await other.execute("UPDATE notice SET tries = 1, state = 'delivered', due_at = NULL, claimable_at = NULL")
+        late = await outbox.callbacks.find("cb_1", notice_id)
+
+    assert early
+    assert late
+    assert (early.notice.state, early.tries) == (State.WAITING, ())
+    assert (late.notice.state, len(late.tries)) == (State.DELIVERED, 1)

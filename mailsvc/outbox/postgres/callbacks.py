@@ -230,7 +230,8 @@ class PostgresCallbacks:
         tries: dict[int, list[Try]] = {notice.number: [] for notice in notices}
         for number, *done in await self._server.look(TRIES, [*tries]):
             tries[number].append(Try(*done))
-        return [Told(notice, tuple(tries[notice.number])) for notice in notices]
+        # What has ended between the two looks is not told yet: the notice would seem to wait after its success.
+        return [Told(notice, tuple(tries[notice.number][: notice.tries])) for notice in notices]
 
     async def replay(self, id: str, wanted: Replay, now: float) -> int:  # noqa: A002 - the field's own name
         """See CallbackStore. In steps, so that nobody waits long."""
