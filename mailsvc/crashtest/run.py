@@ -24,7 +24,7 @@ from .storage import scratch
 from .trap import MOMENTS, Trap
 
 IN_FLIGHT = 16  # attempts at a time
-PATIENCE = 2.0  # seconds to wait for a moment that may not come; then the process is killed where it is
+PATIENCE = 5.0  # seconds to wait for a moment that may not come; then the process is killed where it is
 SKIPS = {"request": 8, "commit": 12, "connection": 1, "half": 6, "whole": 6, "answer": 6}  # at most this many pass
 REPLAYED = 2  # mails of a cycle that are posted once more
 SERVICE = {

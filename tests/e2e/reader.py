@@ -31,7 +31,7 @@ needs_javascript = pytest.mark.skipif(
     reason="tests/javascript is not installed: make javascript",
 )
 SERVING = "mailsvc is serving at "
-PATIENCE = 40.0  # seconds for one example
+PATIENCE = 60.0  # seconds for one example
 COMMANDS = {"mailsvc": '-m mailsvc "$@"', "python": '"$@"'}  # what an installation has in the path
 _KEY = re.compile(r"\b(MAILSVC_API_)?KEY\b")
 _SERVES = re.compile(r"\b(?:mailsvc serve|make run)\b.*")

@@ -11,7 +11,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +56,6 @@ enabled = false
 """
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_requests_made_from_the_description_are_answered_as_it_says(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY, MAILSVC_CALLBACK_ALLOW="127.0.0.1") as service:
         service.http.headers.update(SIGNED)
@@ -159,7 +157,6 @@ def answered(port: int, path: str, kind: str, body: bytes) -> tuple[int, Any]:
         connection.close()
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_whatever_is_posted_the_answer_is_no_fault_of_the_server(tmp_path: Path) -> None:
     async with Mailsvc(tmp_path, MAILSVC_API_KEY=KEY) as service:
         port, statuses = service.address[1], set()

@@ -37,7 +37,6 @@ async def scores(service: Mailsvc) -> dict[str, dict[str, Any]]:
     return {provider["name"]: provider for provider in providers}
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_a_provider_that_hangs_is_left_within_seconds_and_preferred_again_after_its_cure(tmp_path: Path) -> None:
     async with FakeProvider() as sendgrid, FakeProvider() as mandrill:
         settings = live(sendgrid, mandrill, MAILSVC_TIMEOUT="6", MAILSVC_LOG="warning")

@@ -85,7 +85,6 @@ async def test_five_hundred_mails_survive_three_kills(tmp_path: Path, postgres: 
     assert findings.doubled <= findings.in_doubt
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_a_crash_of_the_server_loses_nothing_and_doubles_nothing_without_a_doubt(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:

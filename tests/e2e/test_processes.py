@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from mailsvc.feed import Feed
 from tests.e2e.process import Mailsvc
 from tests.e2e.test_main_path import live
@@ -28,7 +26,6 @@ async def shows(service: Mailsvc, state: str) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_three_processes_try_a_dead_provider_no_more_often_than_one(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:

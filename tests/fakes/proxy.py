@@ -63,6 +63,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the turns of the loop in which connections are closed
 
     @property
     def url(self) -> str:
@@ -92,7 +94,7 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             pass  # one side has gone, or the test is over
         finally:
-            writer.close()
+            self._end(writer)
             self._tasks.discard(task)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +107,14 @@ class Proxy:
         except* (OSError, _Ended):
             pass
         finally:
-            far_writer.close()
+            self._end(far_writer)
+
+    def _end(self, writer: asyncio.StreamWriter) -> None:
+        """Close it; at the end of the test, whoever does not read what is still to be written is not waited for."""
+        if self._over:
+            writer.transport.abort()
+        else:
+            writer.close()
 
 
 class _Ended(Exception):
