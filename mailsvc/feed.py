@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ MAX_BEHIND = 1000  # items a slow listener may be behind before it loses the old
 class Item:
     """One thing that happened: `kind` is mail, attempt or provider; `subject` the mail's id or the provider's name.
 
-    `number` counts all that was said, so that a listener can tell that it has missed something.
+    `number` counts all that was said, so that a listener can tell that it has missed something; `at` is the Unix time.
     """
 
     kind: str
     subject: str
     data: dict[str, Any] = field(default_factory=dict)
     number: int = field(default=0, compare=False)
+    at: float = field(default=0.0, compare=False)
 
 
 class Feed:
@@ -51,10 +53,11 @@ class Feed:
     def pass_on(self, kind: str, subject: str, data: dict[str, Any]) -> None:
         """The same, to the listeners of this process alone: what another one has said."""
         self._number += 1
+        at = time.time()
         for listener in (*self._listeners[None], *self._listeners.get(subject, ())):
             if listener.full():
                 listener.get_nowait()
-            listener.put_nowait(Item(kind, subject, data, self._number))
+            listener.put_nowait(Item(kind, subject, data, self._number, at))
 
     @contextmanager
     def listen(self, subject: str | None = None) -> Iterator[asyncio.Queue[Item]]:

@@ -14,7 +14,7 @@ from .decision import Decision, canceled, decided, not_retryable, rescheduled
 from .errors import Conflict, NotFound
 from .feed import Feed
 from .model import Mail, Record, Status
-from .outbox.base import Erasure, Listing, Outbox, Page, Retried, Settlement
+from .outbox.base import Erasure, Listing, Moves, Outbox, Page, Retried, Settlement
 from .schedule import due_at
 from .watch import LOOK
 
@@ -68,6 +68,10 @@ class Mails:
         if None not in (page.owner, page.after) and await self._outbox.get(page.after or "", page.owner) is None:
             return Listing([], None)
         return await self._outbox.list(page)
+
+    async def moved(self, since: float, limit: int) -> Moves:
+        """Up to `limit` of the mails that have moved since a time, the last ones."""
+        return await self._outbox.moved(since, limit)
 
     async def resolve(self, id: str, decision: Decision, owner: str | None = None) -> Record:  # noqa: A002 - as above
         """Do with a mail in doubt what a person says. Raises NotFound, and Conflict when it is not in doubt (now)."""

@@ -6,7 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -111,9 +111,9 @@ class Remote:
         return OK
 
     @contextmanager
-    def lines(self, path: str) -> Iterator[tuple[str, Iterable[str]]]:
+    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[tuple[str, Iterable[str]]]:
         """A stream, line by line, or why there is none, in words. Raises OSError when the connection breaks."""
-        request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310 - checked above
+        request = urllib.request.Request(self.url + path, headers={**self._headers, **headers})  # noqa: S310 - checked above
         try:
             response = _OPENER.open(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:

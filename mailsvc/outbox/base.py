@@ -32,7 +32,7 @@ LOOK_AGAIN = (2.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 NEWEST = 1000  # mails to a recipient among which one is looked for by the provider's name for it
 
 # How many mails a list with several filters looks at for one of its pages.
-WALK = 5000
+WALK = 2000
 
 HOUR = 3600.0  # seconds
 
@@ -188,6 +188,34 @@ class Listing:
 
     records: Sequence[Record]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt in short; `outcome` is None while it runs."""
+
+    n: int
+    provider: str
+    outcome: Outcome | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where a mail stands since `at`, and its attempts that began or ended in the time that was asked for."""
+
+    id: str
+    status: Status
+    at: float
+    attempts: Sequence[Tried]
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Mails that have moved, the oldest move first; not `whole` where more had moved before them."""
+
+    mails: Sequence[Moved]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +448,9 @@ class Outbox(Protocol):
         Of those that pass one of several filters, the WALK newest are looked at, of the filter for which these reach
         back furthest. So no list takes long, however many mails pass each filter and however few pass all.
         """
+
+    async def moved(self, since: float, limit: int) -> Moves:
+        """Up to `limit` of the mails that have moved since a time, the last ones, each once."""
 
     async def counts(self) -> dict[Status, int]:
         """How many mails are in each status; kept, not counted, so it may be asked for every request."""

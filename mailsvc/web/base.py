@@ -49,13 +49,15 @@ class Handler(RequestHandler):
     """The base of all handlers.
 
     For the API's description: `summary`, the parameters of a GET by their schemas (`asks`), the headers that a POST
-    takes (`asks_by_header`), its body as fields (`takes`) or in other media types (`takes_also`), for each method the
-    status and the media types of what it `gives`, and how it `fails` beyond what all methods do.
+    takes (`asks_by_header`) and a GET (`gets_by_header`), its body as fields (`takes`) or in other media types
+    (`takes_also`), for each method the status and the media types of what it `gives`, and how it `fails` beyond what
+    all methods do.
     """
 
     summary = ""
     asks: ClassVar[dict[str, Schema]] = {}
     asks_by_header: ClassVar[dict[str, Schema]] = {}
+    gets_by_header: ClassVar[dict[str, Schema]] = {}
     takes: ClassVar[Schema | None] = None
     takes_also: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[dict[str, tuple[int, dict[str, Schema]]]] = {}

@@ -98,8 +98,8 @@ def _parameters(handler: type[Handler], method: str) -> list[dict[str, Any]]:
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
     if method == "get":
         found += [_query(name, schema) for name, schema in handler.asks.items()]
-    if method == "post":
-        found += [{"name": name, "in": "header", "schema": schema} for name, schema in handler.asks_by_header.items()]
+    headers = {"get": handler.gets_by_header, "post": handler.asks_by_header}.get(method, {})
+    found += [{"name": name, "in": "header", "schema": schema} for name, schema in headers.items()]
     return found
 
 

@@ -63,21 +63,32 @@ async def test_what_happens_is_seen_live_also_after_the_server_was_gone(tmp_path
         )  # fmt: skip
         assert process.stdout
         try:
-            for turn in range(2):
-                sending = asyncio.create_task(_until_cancelled(service))
-                while True:  # what was sent before it listened is not told
-                    event = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
-                    if event["event"] == "mail" and event["status"] == "sent":
-                        break
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
-                if not turn:
-                    await service.kill()
-                    service.settings["PORT"] = port
-                    await service.start()
+            sending = asyncio.create_task(_until_cancelled(service))
+            await _told(process.stdout, "")  # what was sent before it listened is not told
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            await service.kill()
+            await service.start()  # elsewhere, so that the listener does not find it
+            missed = await post(service)
+            shown = await as_json(service, "mails", "show", missed)
+            while shown["status"] != "sent":
+                await asyncio.sleep(0.1)
+                shown = await as_json(service, "mails", "show", missed)
+            await service.kill()
+            service.settings["PORT"] = port
+            await service.start()
+            await _told(process.stdout, missed)
         finally:
             process.kill()
             await process.wait()
+
+
+async def _told(lines: asyncio.StreamReader, mail_id: str) -> None:
+    """Read on until it is told that this mail was sent, or any."""
+    while True:
+        event = json.loads(await asyncio.wait_for(lines.readline(), 30))
+        if event["event"] == "mail" and event["status"] == "sent" and mail_id in ("", event["id"]):
+            return
 
 
 async def _until_cancelled(service: Mailsvc) -> None:

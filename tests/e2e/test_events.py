@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
@@ -17,6 +19,8 @@ from mailsvc.assembly import running
 from mailsvc.config import Config
 from mailsvc.feed import MAX_BEHIND
 from mailsvc.service import Service
+from mailsvc.submission import parse
+from mailsvc.web.base import rfc3339
 from mailsvc.web.events import LISTENERS, Events
 from mailsvc.web.intake import App
 from mailsvc.web.session import Sessions
@@ -38,13 +42,26 @@ class Listener:
             lines.append(line.rstrip("\n"))
         return "\n".join(lines)
 
-    async def event(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """The next event of that kind: its id and data."""
+    async def any(self) -> tuple[str, str, dict[str, Any]]:
+        """The next event: its kind, its id and its data."""
         while block := await self.block():
             fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-            if fields.get("event") == kind:
-                return fields["id"], orjson.loads(fields["data"])
+            if "event" in fields:
+                return fields["event"], fields["id"], orjson.loads(fields["data"])
         raise AssertionError("the stream has ended")
+
+    async def event(self, kind: str) -> tuple[str, dict[str, Any]]:
+        """The next event of that kind: its id and data."""
+        while True:
+            found, number, data = await self.any()
+            if found == kind:
+                return number, data
+
+
+def parts(event_id: str) -> tuple[str, int, int]:
+    """The process, the number and the milliseconds of an event's id."""
+    process, number, milliseconds = event_id.rsplit("-", 2)
+    return process, int(number), int(milliseconds)
 
 
 @asynccontextmanager
@@ -85,8 +102,9 @@ async def test_the_way_of_a_mail_is_told_as_it_happens(tmp_path: Path) -> None:
     assert begun | {"score": 50.0} == {"id": mail_id, "n": 1, "provider": "capture", "outcome": None, "score": 50.0}
     assert ended == {"id": mail_id, "n": 1, "provider": "capture", "outcome": "accepted"}
     assert sent == {"id": mail_id, "status": "sent"}
-    assert first.partition("-")[0] == last.partition("-")[0]
-    assert int(first.partition("-")[2]) < int(last.partition("-")[2])
+    assert parts(first)[0] == parts(last)[0]
+    assert parts(first)[1] < parts(last)[1]
+    assert abs(time.time() - parts(last)[2] / 1000) < 60
 
 
 async def test_a_provider_is_told_as_the_api_shows_it(tmp_path: Path) -> None:
@@ -110,6 +128,101 @@ async def test_one_mail_can_be_listened_to_alone(tmp_path: Path) -> None:
             _, mail = await listener.event("mail")
 
     assert (attempt["id"], mail) == (mine, {"id": mine, "status": "sent"})
+
+
+@pytest.mark.parametrize("ends", ["the line", "the process"])
+async def test_who_comes_back_hears_first_what_has_moved_meanwhile(tmp_path: Path, ends: str) -> None:
+    async with Mailsvc(tmp_path) as service:
+        async with listening(service) as listener:
+            before = await service.post()
+            heard = dict[str, Any]()
+            while heard.get("status") != "sent":
+                last, heard = await listener.event("mail")
+        missed = await service.post()
+        await service.settled(missed)
+        await service.call("POST", "/providers/capture/pause")
+        waiting = await service.post()
+        if ends == "the process":
+            await service.kill()
+            await service.start()
+        async with listening(service, headers={"Last-Event-ID": last}) as listener:
+            attempts, mails = dict[str, Any](), dict[str, Any]()
+            while waiting not in mails:
+                kind, _, data = await listener.any()
+                (attempts if kind == "attempt" else mails)[data["id"]] = data
+            _, provider = await listener.event("provider")
+            await service.call("POST", "/providers/capture/resume")
+            after = await service.post()
+            while heard != {"id": after, "status": "sent"}:
+                number, heard = await listener.event("mail")
+
+    assert mails[missed] == {"id": missed, "status": "sent"}
+    assert mails[waiting] == {"id": waiting, "status": "queued"}
+    assert attempts[missed] == {"id": missed, "n": 1, "provider": "capture", "outcome": "accepted"}
+    assert mails.keys() <= {before, missed, waiting}  # the last one that was heard may be told again
+    assert (provider["name"], provider["state"]) == ("capture", "paused")
+    assert parts(number)[1] > 0
+
+
+async def test_who_comes_back_to_one_mail_hears_of_it_alone(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        mine, other = await service.post(), await service.post()
+        for mail_id in (mine, other):
+            await service.settled(mail_id)
+        since = f"an-earlier.process-7-{(time.time() - 30) * 1000:.0f}"
+        async with listening(service, f"?mail={mine}", headers={"Last-Event-ID": since}) as listener:
+            told = [(await listener.any())[::2] for _ in range(2)]
+        later = f"an-earlier.process-7-{(time.time() + 30) * 1000:.0f}"
+        async with listening(service, f"?mail={other}", headers={"Last-Event-ID": later}) as listener:
+            soon = await listener.event("mail")
+
+    assert told == [
+        ("attempt", {"id": mine, "n": 1, "provider": "capture", "outcome": "accepted"}),
+        ("mail", {"id": mine, "status": "sent"}),
+    ]
+    assert soon[1]["id"] == other
+
+
+async def test_a_listener_hears_what_it_asks_for_alone(tmp_path: Path) -> None:
+    async with Mailsvc(tmp_path) as service:
+        async with listening(service, "?event=mail&status=sent,failed") as listener:
+            first = await service.post()
+            await service.settled(first)
+            second = await service.post()
+            told = [(await listener.any())[::2] for _ in range(2)]
+        async with listening(service, "?event=attempt,provider") as listener:
+            await service.post()
+            kind, _, _ = await listener.any()
+        wrong = [
+            (await service.call("GET", f"/events?{query}"))[2]["errors"][0]["field"]
+            for query in ("event=mails", "status=sent,", "event=mail&event=attempt", "kind=mail")
+        ]
+
+    assert told == [("mail", {"id": mail_id, "status": "sent"}) for mail_id in (first, second)]
+    assert kind in ("attempt", "provider")
+    assert wrong == ["event", "status", "event", "kind"]
+
+
+async def test_who_was_away_for_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailsvc.web.events.MOST", 2)
+    async with serving(tmp_path) as (service, url), aiohttp.ClientSession() as http:
+        await service.pause("capture")
+        mail = parse({"to": "ann@example.com", "subject": "Hi", "text": "Hi"})
+        ids = [(await service.acceptance.accept(mail)).id for _ in range(4)]
+        since = {"Last-Event-ID": f"one.1.2-3-{(time.time() - 30) * 1000:.0f}"}
+        async with http.get(url, headers=since) as answer:
+            listener = Listener(answer)
+            _, missed = await listener.event("missed")
+            told = [(await listener.event("mail"))[1]["id"] for _ in range(2)]
+        async with http.get(url, headers={"Last-Event-ID": "of another service"}) as answer:
+            listener = Listener(answer)
+            await listener.block()
+            service.feed.say("mail", "new", status="queued")
+            _, first = await listener.event("mail")
+
+    assert told == ids[2:]
+    assert missed["before"] <= rfc3339(time.time())
+    assert first == {"id": "new", "status": "queued"}
 
 
 async def test_the_stream_ends_at_once_when_the_process_does(tmp_path: Path) -> None:
@@ -179,7 +292,7 @@ async def test_a_listener_that_falls_behind_loses_the_oldest_and_can_tell(tmp_pa
             second, _ = await listener.event("mail")
 
     assert data == {"id": "10"}
-    assert int(second.partition("-")[2]) == int(first.partition("-")[2]) + 1
+    assert parts(second)[1] == parts(first)[1] + 1
 
 
 async def test_who_goes_away_is_forgotten(tmp_path: Path) -> None:

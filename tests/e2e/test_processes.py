@@ -76,6 +76,26 @@ async def test_the_feed_of_one_process_tells_what_happens_in_another(tmp_path: P
     assert len(mine) == 2
 
 
+async def test_who_comes_back_to_another_process_has_missed_nothing(tmp_path: Path, postgres: PostgresServer) -> None:
+    settings = {"DATABASE_URL": postgres.create()}
+    async with Mailsvc(tmp_path, **settings) as here, Mailsvc(tmp_path, **settings) as there:
+        async with here.http.get(here.url + "/events") as stream:
+            await here.post()
+            last, data = "", dict[str, Any]()
+            while data.get("status") != "sent":
+                text = await stream.content.readuntil(b"\n\n")
+                _, data = event(text)
+                last = next((line[4:] for line in text.decode().splitlines() if line.startswith("id: ")), last)
+        missed = await here.post()
+        await here.settled(missed)
+        async with there.http.get(there.url + "/events", headers={"Last-Event-ID": last}) as stream:
+            told = []
+            while ("mail", {"id": missed, "status": "sent"}) not in told:
+                told.append(event(await stream.content.readuntil(b"\n\n")))
+
+    assert ("attempt", {"id": missed, "n": 1, "provider": "capture", "outcome": "accepted"}) in told
+
+
 def event(text: bytes) -> tuple[str, dict[str, Any]]:
     """The kind of an event, and what it says."""
     fields = dict(line.split(": ", 1) for line in text.decode().strip().splitlines() if ": " in line)

@@ -12,7 +12,7 @@ from mailsvc.errors import ConfigError, StorageBroken
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
 from mailsvc.outbox.base import Page
-from mailsvc.outbox.sqlite import accept, deliver, lists, reads, renewal, retention, schema
+from mailsvc.outbox.sqlite import accept, deliver, lists, moved, reads, renewal, retention, schema
 from mailsvc.outbox.sqlite.file import DatabaseFile
 from tests.contract.samples import addition, store
 
@@ -172,6 +172,15 @@ def test_what_expires_is_found_in_its_index(connection: sqlite3.Connection) -> N
 
     assert "SEARCH mail USING INDEX mail_expires (expires_at<?)" in steps
     assert "TEMP B-TREE" not in steps
+
+
+def test_what_has_moved_is_found_by_when_and_new_mails_by_their_numbers(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, moved.MOVED, (0.0, 0, 9))
+
+    assert "SEARCH mail USING INDEX mail_moved (updated_at>?)" in steps
+    assert "SEARCH mail USING INTEGER PRIMARY KEY (rowid>?)" in steps
+    assert not re.search("SCAN mail|TEMP B-TREE", steps)
+    assert "SEARCH attempt USING PRIMARY KEY (mail=?)" in plan(connection, moved.TRIED)
 
 
 def test_the_oldest_claimable_is_at_the_head_of_a_lane(connection: sqlite3.Connection) -> None:

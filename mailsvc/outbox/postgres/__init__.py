@@ -25,11 +25,12 @@ from ..base import (
     Folded,
     Hour,
     Listing,
+    Moves,
     Page,
     Settlement,
     hour_of,
 )
-from . import accept, deliver, inbox, keys, leases, lists, reads, renewal, retention
+from . import accept, deliver, inbox, keys, leases, lists, moved, reads, renewal, retention
 from .address import DUMP, Address
 from .batch import storable
 from .bell import Bell
@@ -176,6 +177,10 @@ class PostgresOutbox:
     async def list(self, page: Page) -> Listing:
         """See Outbox."""
         return await lists.page(self._server, page)
+
+    async def moved(self, since: float, limit: int) -> Moves:
+        """See Outbox."""
+        return await moved.moved(self._server, since, limit)
 
     async def counts(self) -> dict[Status, int]:
         """See Outbox."""

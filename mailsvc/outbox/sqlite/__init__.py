@@ -24,11 +24,12 @@ from ..base import (
     Folded,
     Hour,
     Listing,
+    Moves,
     Page,
     Settlement,
     hour_of,
 )
-from . import accept, copying, deliver, inbox, keys, lists, reads, renewal, retention, tally
+from . import accept, copying, deliver, inbox, keys, lists, moved, reads, renewal, retention, tally
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction
 from .file import DatabaseFile
@@ -154,6 +155,10 @@ class SqliteOutbox:
     async def list(self, page: Page) -> Listing:
         """See Outbox."""
         return await self._engine.run(lambda connection: lists.page(connection, page))
+
+    async def moved(self, since: float, limit: int) -> Moves:
+        """See Outbox."""
+        return await self._engine.run(lambda connection: moved.moved(connection, since, limit))
 
     async def counts(self) -> dict[Status, int]:
         """See Outbox. No trip to the connection."""

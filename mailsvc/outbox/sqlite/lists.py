@@ -125,9 +125,9 @@ def _stretch(connection: sqlite3.Connection, wanted: Page) -> Stretch | None:
     """Between which numbers the mails are; None if there can be none."""
     first, last = 0, LAST
     if wanted.since is not None:
-        first = _first(connection, first_id(wanted.since - SPREAD))
+        first = first_number(connection, first_id(wanted.since - SPREAD))
     if wanted.until is not None:
-        last = _first(connection, first_id(wanted.until + SPREAD))
+        last = first_number(connection, first_id(wanted.until + SPREAD))
     if wanted.after is not None:
         row = connection.execute(NUMBER, (wanted.after,)).fetchone()
         if row is None:
@@ -136,7 +136,8 @@ def _stretch(connection: sqlite3.Connection, wanted: Page) -> Stretch | None:
     return Stretch(first, last)
 
 
-def _first(connection: sqlite3.Connection, mail_id: str) -> int:
+def first_number(connection: sqlite3.Connection, mail_id: str) -> int:
+    """The number of the first mail whose id is not smaller, greater than all if there is none."""
     row = connection.execute(FROM, (mail_id,)).fetchone()
     return row[0] if row else LAST
 
