@@ -116,6 +116,16 @@ async def test_a_list_that_finds_little_of_much_is_short_and_says_where_to_look_
     assert (len(alone.records), alone.next) == (2 * WALK, None)
 
 
+async def test_mails_of_the_same_millisecond_are_all_of_the_time_that_begins_with_it(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        await store(outbox, addition(created_at=NOW - 900, id=new_id(NOW - 900)))
+        ids = await store(outbox, *(addition(id=new_id(NOW)) for _ in range(20)))
+        found = await outbox.list(Page(since=NOW, limit=100))
+        moved = await outbox.moved(NOW, 100)
+
+    assert {record.id for record in found.records} == {mail.id for mail in moved.mails} == set(ids)
+
+
 @pytest.mark.usefixtures("short")
 async def test_the_filter_that_finds_least_leads(open_store: OpenStore) -> None:
     async with open_store() as outbox:

@@ -14,6 +14,7 @@ from .reads import RECORD, build_records
 SPREAD = 60.0
 NUMBER = "SELECT number FROM mail WHERE id = ?"
 FROM = "SELECT number FROM mail WHERE id >= ? ORDER BY id LIMIT 1"
+BEFORE = "SELECT number FROM mail WHERE id < ? ORDER BY id DESC LIMIT 1"
 LAST = 2**63 - 1
 ID = "SELECT id FROM mail WHERE number = ?"
 ID_OF = "SELECT id FROM mail INDEXED BY mail_owner WHERE owner = ? AND number >= ? ORDER BY number LIMIT 1"
@@ -125,9 +126,10 @@ def _stretch(connection: sqlite3.Connection, wanted: Page) -> Stretch | None:
     """Between which numbers the mails are; None if there can be none."""
     first, last = 0, LAST
     if wanted.since is not None:
-        first = first_number(connection, first_id(wanted.since - SPREAD))
+        first = first_number(connection, wanted.since)
     if wanted.until is not None:
-        last = first_number(connection, first_id(wanted.until + SPREAD))
+        row = connection.execute(FROM, (first_id(wanted.until + SPREAD),)).fetchone()
+        last = row[0] if row else LAST
     if wanted.after is not None:
         row = connection.execute(NUMBER, (wanted.after,)).fetchone()
         if row is None:
@@ -136,10 +138,13 @@ def _stretch(connection: sqlite3.Connection, wanted: Page) -> Stretch | None:
     return Stretch(first, last)
 
 
-def first_number(connection: sqlite3.Connection, mail_id: str) -> int:
-    """The number of the first mail whose id is not smaller, greater than all if there is none."""
-    row = connection.execute(FROM, (mail_id,)).fetchone()
-    return row[0] if row else LAST
+def first_number(connection: sqlite3.Connection, since: float) -> int:
+    """A number that no mail accepted from then on is below; some that are older are above it.
+
+    By the last mail before, not by the first one after: within a millisecond, numbers and ids have orders of their own.
+    """
+    row = connection.execute(BEFORE, (first_id(since - SPREAD),)).fetchone()
+    return row[0] + 1 if row else 0
 
 
 def _id(connection: sqlite3.Connection, floor: int, owner: str | None) -> str | None:

@@ -6,9 +6,9 @@ import sqlite3
 from collections import defaultdict
 from typing import Any
 
-from ...model import Outcome, Status, first_id
+from ...model import Outcome, Status
 from ..base import Moved, Moves, Tried
-from .lists import SPREAD, first_number
+from .lists import first_number
 from .reads import json_array
 
 MOVED = """
@@ -32,8 +32,7 @@ WHERE coalesce(ended_at, started_at) >= ? ORDER BY mail, n
 
 def moved(connection: sqlite3.Connection, since: float, limit: int) -> Moves:
     """The mails that have moved last, oldest first."""
-    first = first_number(connection, first_id(since - SPREAD))
-    rows = connection.execute(MOVED, (since, first, limit + 1)).fetchall()
+    rows = connection.execute(MOVED, (since, first_number(connection, since), limit + 1)).fetchall()
     newest = sorted(rows, key=lambda row: (row[3], row[0]))[-limit:]
     tried: dict[int, list[Tried]] = defaultdict(list)
     for mail, *attempt in connection.execute(TRIED, (json_array([row[0] for row in newest if row[4]]), since)):
