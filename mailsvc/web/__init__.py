@@ -36,6 +36,7 @@ from .session import Sessions
 from .shapes import JSON
 from .suppression_page import SuppressionsPage
 from .suppressions import OneSuppression, Suppressions
+from .template_page import TemplateFrame, TemplatesPage
 from .templates import OneTemplate, PreviewTemplate, Templates
 
 MAX_HEADER = 16 * 1024
@@ -97,6 +98,8 @@ PAGES: list[tuple[str, type[Handler]]] = [
     ("/settings/callbacks", CallbacksPage),
     ("/settings/callbacks/([^/]+)", CallbackPage),
     ("/settings/suppressions", SuppressionsPage),
+    ("/settings/templates", TemplatesPage),
+    ("/settings/templates/preview", TemplateFrame),
     ("/docs", Docs),
     ("/preview", Preview),
     ("/login", Login),

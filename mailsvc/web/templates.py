@@ -58,7 +58,7 @@ class OneTemplate(Handler):
         """All of it, with the names of the variables that it uses."""
         self.admit()
         version = query(self, "version").get("version")
-        await self._show(await self.service.templates.get(name, None if version is None else _number(version)))
+        await self._show(await self.service.templates.get(name, None if version is None else number(version)))
 
     async def put(self, name: str) -> None:
         """Make this the newest version. If it is that already, none is made. 409 `read_only` for one that is a file."""
@@ -156,7 +156,8 @@ def _version(value: object) -> int:
     return value
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """The number of a version. Raises InvalidMail."""
     try:
         return _version(text)
     except ValueError as error:

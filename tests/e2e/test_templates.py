@@ -53,7 +53,7 @@ async def test_a_mail_is_made_from_a_template_and_stays_as_it_was_made(tmp_path:
         {"name": "welcome", "version": 1},
     )
     assert "<p>Hello <strong>*Ann* &lt;b&gt;</strong></p>" in html
-    assert "<bdi>welcome</bdi>, version 1" in page
+    assert "<bdi>welcome</bdi></a>, version 1" in page
     assert (pinned["subject"], pinned["template"]["version"]) == ("Welcome, Ann", 1)
     assert (newest["subject"], newest["template"]["version"]) == ("Other", 2)
 
