@@ -270,8 +270,9 @@ async def test_callbacks_are_looked_at_in_the_database_and_at_the_server_that_ha
 ) -> None:
     url = {"url": "https://127.0.0.1:9/secret"}
     allowed = {"MAILSVC_API_KEY": KEYS["MAILSVC_API_KEY"], "MAILSVC_CALLBACK_ALLOW": "127.0.0.1"}
-    for database in ({}, {"DATABASE_URL": postgres.create()}):
-        settings = {**allowed, **database}
+    allowed["DATABASE_URL"] = file = f"sqlite:///{tmp_path}/mailsvc.db"
+    for database in (file, postgres.create()):
+        settings = allowed | {"DATABASE_URL": database}
         async with Mailsvc(tmp_path, **settings) as service:
             service.http.headers["Authorization"] = f"Bearer {settings['MAILSVC_API_KEY']}"
             ids = [(await service.call("POST", "/callbacks", json=url))[2]["id"] for _ in range(2)]
@@ -285,7 +286,9 @@ async def test_callbacks_are_looked_at_in_the_database_and_at_the_server_that_ha
         assert found["callbacks"][1]["found"] == f"{ids[1]} (127.0.0.1) is switched off by hand"
         assert "secret" not in str(found)
     async with Mailsvc(tmp_path, **allowed) as service:
-        _, another_key = await examined(tmp_path, PORT=service.url.rpartition(":")[2], MAILSVC_API_KEY="x" * 32)
+        _, another_key = await examined(
+            tmp_path, PORT=service.url.rpartition(":")[2], **allowed | {"MAILSVC_API_KEY": "x" * 32}
+        )
         service.terminate()
         await service.ended()
     code, found = await examined(tmp_path, "--offline", **allowed | {"MAILSVC_CALLBACK_ALLOW": "10.0.0.0/8"})
