@@ -17,10 +17,10 @@ from . import sandbox
 from .errors import FieldFault, InvalidMail, Overloaded, ShuttingDown, Unavailable
 
 LONGEST = 64 << 20  # bytes of an answer
-PATIENCE = 20.0  # seconds for an answer; the processor's time that it may take is bounded in the process itself
+PATIENCE = 45.0  # seconds for an answer; the processor's time that it may take is bounded in the process itself
 GOING = "this process is about to end; the next one will take the mail"
 LAST = 2.0  # seconds for the end of a process that has begun to end
-CROWD = 64  # requests that may wait for their turn
+WAIT = 15.0  # seconds until it is one's turn
 MAX_VARIABLES = 1 << 20  # bytes
 BEGIN = "import sys; sys.path.insert(0, sys.argv[1]); from mailsvc.sandbox import main; main()"
 # How it ends because of what it was given: killed for its time, or broken by it.
@@ -35,7 +35,6 @@ class Templating:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
-        self._waiting = 0
         self._closed = False
 
     async def names(self, parts: Mapping[str, str]) -> list[str]:
@@ -59,15 +58,16 @@ class Templating:
         return await self._ask({"parts": parts, "variables": orjson.Fragment(given)})
 
     async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._waiting >= CROWD:
-            raise Overloaded(f"{CROWD} templates are waiting to be rendered", 1)
         line = orjson.dumps(request) + b"\n"
-        self._waiting += 1
         try:
-            async with self._turn:
-                answer = await self._answered(line)
+            async with asyncio.timeout(WAIT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Overloaded("too many templates are waiting to be rendered", 5) from None
+        try:
+            answer = await self._answered(line)
         finally:
-            self._waiting -= 1
+            self._turn.release()
         if faults := answer.get("faults"):
             raise InvalidMail([FieldFault(*fault) for fault in faults])
         return answer

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailsvc.errors import InvalidMail, ShuttingDown, Unavailable
+from mailsvc.errors import InvalidMail, Overloaded, ShuttingDown, Unavailable
 from mailsvc.templating import MAX_VARIABLES, Templating
 
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
@@ -110,9 +110,20 @@ async def test_once_it_is_closed_it_begins_no_other_process() -> None:
 
 async def test_many_ask_at_a_time_and_each_gets_its_own_answer() -> None:
     async with begun() as templating:
-        found = await asyncio.gather(*(text(templating, "{{ x }}", x=n) for n in range(50)))
+        found = await asyncio.gather(*(text(templating, "{{ x }}", x=n) for n in range(300)))
 
-    assert found == [str(n) for n in range(50)]
+    assert found == [str(n) for n in range(300)]
+
+
+async def test_who_waits_too_long_for_his_turn_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with begun() as templating:
+        async with templating._turn:
+            monkeypatch.setattr("mailsvc.templating.WAIT", 0.01)
+            with pytest.raises(Overloaded):
+                await text(templating, "x")
+        monkeypatch.undo()
+
+        assert await text(templating, "{{ x }}", x="on") == "on"
 
 
 async def test_who_goes_away_in_the_middle_leaves_no_answer_for_others() -> None:
