@@ -98,7 +98,13 @@ class Supervisor:
     def _start(self) -> int | None:
         """One more child; in itself, the pipe for its word."""
         theirs, ours = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, or too little memory, for the moment
+            os.close(theirs)
+            os.close(ours)
+            self._failed(FAILED, why=str(error))
+            return None
         if pid == 0:
             os.close(theirs)
             return ours
@@ -176,15 +182,19 @@ class Supervisor:
             log.warning("process_ended", pid=child.pid, code=code)
             self._not_before = child.started_at + APART
             return
+        self._failed(code, pid=child.pid)
+
+    def _failed(self, code: int, **more: object) -> None:
+        """A start has failed: again in a while, or not any more."""
         self._failures += 1
         nobody = not any(each.serves for each in self._children.values())
         if not self._served or (nobody and self._failures >= FAILURES):
-            log.error("given_up", pid=child.pid, code=code, failed_starts=self._failures)
+            log.error("given_up", code=code, failed_starts=self._failures, **more)
             self._end(max(code, FAILED) if code else OK)
             return
         pause = pause_after(self._failures)
         self._not_before = time.monotonic() + pause
-        log.warning("start_failed", pid=child.pid, code=code, failed_starts=self._failures, again_in=pause)
+        log.warning("start_failed", code=code, failed_starts=self._failures, again_in=pause, **more)
 
     # In a child.
 

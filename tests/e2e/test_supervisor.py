@@ -137,10 +137,10 @@ async def test_a_start_that_cannot_succeed_is_told_once_with_its_exit_code(tmp_p
     assert err.count("cannot be reached") == 1
 
 
-def impatient(folder: Path) -> tuple[str, ...]:
-    """What to run a service under whose parent does not wait long between starts that fail."""
+def impatient(folder: Path, more: str = "") -> tuple[str, ...]:
+    """What to run a service under whose parent does not wait long between starts that fail; after `more` Python."""
     (folder / "impatient.py").write_text(
-        "import runpy, sys\n"
+        f"{more}import runpy, sys\n"
         "from mailsvc import supervisor\n"
         "supervisor.PAUSE_MAX = 0.1\n"
         "sys.argv = sys.argv[3:]\n"
@@ -156,6 +156,7 @@ def set_schema(postgres: PostgresServer, url: str, number: int) -> int:
     return int(was)
 
 
+@pytest.mark.gen_test(timeout=115)
 async def test_who_serves_goes_on_while_another_cannot_start_and_is_joined_as_soon_as_it_can(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -179,6 +180,7 @@ async def test_who_serves_goes_on_while_another_cannot_start_and_is_joined_as_so
     assert told(service, "given_up") == []
 
 
+@pytest.mark.gen_test(timeout=115)
 async def test_when_nobody_serves_and_nobody_can_start_it_is_given_up_with_the_reason_and_its_code(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -192,6 +194,35 @@ async def test_when_nobody_serves_and_nobody_can_start_it_is_given_up_with_the_r
     (given_up,) = told(service, "given_up")
     assert (code, given_up["code"]) == (78, 78)
     assert len([line for line in service.log if "was written by a newer mailsvc" in line]) >= FAILURES
+
+
+@pytest.mark.gen_test(timeout=115)
+async def test_a_system_that_starts_no_more_processes_for_the_moment_ends_nobody_who_serves(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    refuse = tmp_path / "refuse"
+    fork = (
+        f"import os; fork, refuse = os.fork, {str(refuse)!r}\n"
+        "def forked():\n"
+        "    if os.path.exists(refuse): raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+        "    return fork()\n"
+        "os.fork = forked\n"
+    )
+    under = impatient(tmp_path, fork)
+    async with Mailsvc(tmp_path, *under, DATABASE_URL=postgres.create(), WEB_CONCURRENCY="2") as service:
+        refuse.touch()
+        os.kill(min(children(service)), signal.SIGKILL)
+        while len(told(service, "start_failed")) < FAILURES + 1:
+            await asyncio.sleep(0.02)
+        mail = await service.settled(await service.post())
+        refuse.unlink()
+        while len(told(service, "process_serves")) < 3:
+            await asyncio.sleep(0.02)
+        service.terminate()
+        code = await service.ended()
+
+    assert (mail["status"], code) == ("sent", 0)
+    assert "Resource temporarily unavailable" in str(told(service, "start_failed")[0]["why"])
 
 
 def test_starts_that_fail_for_days_are_half_a_minute_apart() -> None:
