@@ -14,7 +14,7 @@ from tests.e2e.browser import CHROMIUM, FLAGS, Visitor, missing
 
 # Always run on both databases. All others that could are run on PostgreSQL by `make test-postgres`.
 BOTH = ("main_path", "bad_input", "doubt", "events", "retention", "guards", "keys", "client", "cli_mails", "smtp_in")
-BOTH += ("compat_resend", "compat_sendgrid", "compat_postmark", "sending", "templates")
+BOTH += ("compat_resend", "compat_sendgrid", "compat_postmark", "sending", "templates", "hooks_sns")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
