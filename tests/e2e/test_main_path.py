@@ -171,6 +171,7 @@ async def test_mails_are_listed_newest_first_page_by_page(tmp_path: Path) -> Non
     pages = [[mail["id"] for mail in page["data"]] for page in (first, second, third)]
     assert [mail_id for page in pages for mail_id in page] == ids[::-1]
     assert [page["has_more"] for page in (first, second, third)] == [True, True, False]
+    assert [page["next"] for page in (first, second, third)] == [ids[3], ids[1], None]
     assert [mail["id"] for mail in mine["data"]] == [ids[3]]
     assert none == {"data": [], "has_more": False, "next": None}
 
