@@ -124,7 +124,6 @@ def test_what_is_said_of_blocks_is_about_blocks_that_there_are() -> None:
         assert any(text.startswith(start) for text in texts), start
 
 
-@pytest.mark.gen_test(timeout=115)
 @pytest.mark.parametrize("page", [page for page in PAGES if told(page, "console", "sh", "python")])
 async def test_who_does_what_a_page_says_sees_what_it_shows(page: str, tmp_path: Path) -> None:
     async with Reader(tmp_path) as reader:
@@ -135,7 +134,6 @@ async def test_who_does_what_a_page_says_sees_what_it_shows(page: str, tmp_path:
 
 
 @needs_javascript
-@pytest.mark.gen_test(timeout=115)
 @pytest.mark.parametrize("page", [page for page in PAGES if told(page, "javascript")])
 async def test_the_javascript_of_a_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     async with Reader(tmp_path) as reader:
