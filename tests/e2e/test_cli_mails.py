@@ -43,6 +43,9 @@ async def test_mails_are_listed_a_page_at_a_time_and_shown_with_all_there_is(tmp
         assert ([each["id"] for each in rest["data"]], rest["has_more"]) == ([ids[0]], False)
         one = await as_json(service, "mails", "list", "--to", "r1@example.com")
         assert [each["id"] for each in one["data"]] == [ids[1]]
+        labeled = await as_json(service, "mails", "list", "--tag", "t", "--metadata", "n=2")
+        assert [each["id"] for each in labeled["data"]] == [ids[2]]
+        assert "order=1042" in await told(service, "mails", "list", "--metadata", "n", code=2)
 
         while "attempt 1  capture accepted" not in (shown := await told(service, "mails", "show", ids[1])):
             await asyncio.sleep(0.05)

@@ -172,6 +172,17 @@ async def test_tidying_adds_up_the_hours_that_are_long_past(postgres: PostgresSe
     assert [tuple(row) for row in rows] == [(-9, True), (0, False)]
 
 
+async def test_there_are_never_less_mails_than_none(postgres: PostgresServer) -> None:
+    url = postgres.create()
+    async with opened(url) as outbox, session(url) as other:
+        (mail_id,) = await start(outbox, addition())
+        await other.execute("DELETE FROM hourly")  # as if a process of an earlier version had done that
+        await outbox.settle([settlement(mail_id)])
+        hours = await outbox.hours(NOW, NOW)
+
+    assert hours == [Hour(NOW, {Status.SENT: 1})]
+
+
 def test_every_statement_that_moves_mails_keeps_the_counts() -> None:
     moving = [accept.ADD, accept.ADD_AGAIN, deliver.CLAIM, deliver.BEGIN, deliver.SETTLE, leases.RECOVER, inbox.MERGE]
     moving += [accept.ADD_BATCH, accept.ADD_BATCH_AGAIN, renewal.RETRY, renewal.EXPIRE]

@@ -15,9 +15,10 @@ TALLY = """tallied AS (
     ON CONFLICT (hour, connection, status) DO UPDATE SET number = hourly.number + excluded.number
 )"""
 COUNTS = "SELECT status, sum(number)::bigint FROM tally GROUP BY status"
+# Less than none: a process of a version that did not count by hour, still running after an upgrade, took the mails in.
 HOURS = """
 SELECT hour, status, sum(number)::bigint FROM hourly WHERE hour BETWEEN $1 AND $2
-GROUP BY hour, status HAVING sum(number) <> 0 ORDER BY hour
+GROUP BY hour, status HAVING sum(number) > 0 ORDER BY hour
 """
 # The number of a connection may be given to a new one meanwhile: its rows are locked or not there, never counted twice.
 COMPACT = """
