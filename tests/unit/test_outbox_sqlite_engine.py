@@ -225,6 +225,16 @@ async def test_a_close_leaves_one_file_with_everything_in_it(tmp_path: Path) -> 
     assert left == ["outbox.db", "outbox.db.lock"]
 
 
+@pytest.mark.parametrize("size", [10, 20_000])
+async def test_nothing_of_the_body_of_a_sensitive_mail_stays_in_the_file(tmp_path: Path, size: int) -> None:
+    secret = "the code is 493-112"
+    async with parts(tmp_path / "outbox.db") as (outbox, _):
+        ids = await start(outbox, addition(sensitive=True, content=secret + "x" * size), addition())
+        await outbox.settle([settlement(mail_id) for mail_id in ids])
+
+    assert secret.encode() not in (tmp_path / "outbox.db").read_bytes()
+
+
 async def test_counts_are_what_counting_would_give(tmp_path: Path) -> None:
     async with parts(tmp_path / "outbox.db") as (outbox, engine):
         ids = await start(outbox, *(addition() for _ in range(5)))

@@ -36,6 +36,7 @@ def test_the_connection_is_set_up_to_lose_nothing(connection: sqlite3.Connection
     assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("wal", 2)
     assert (pragma(connection, "wal_autocheckpoint"), pragma(connection, "page_size")) == (0, 8192)
     assert (pragma(connection, "foreign_keys"), pragma(connection, "auto_vacuum")) == (1, 2)
+    assert pragma(connection, "secure_delete") == 1  # what is deleted is written over
 
 
 def test_every_table_is_strict(connection: sqlite3.Connection) -> None:

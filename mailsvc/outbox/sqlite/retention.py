@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...model import Status
@@ -61,8 +60,7 @@ class Person:
 
 def forget(transaction: Transaction, limits: Sequence[Limits]) -> list[bool | Exception]:
     """Erase some old bodies and delete some old mails; True if there may be more."""
-    with _shredding(transaction.connection):
-        return [_forget(transaction, each) for each in limits]
+    return [_forget(transaction, each) for each in limits]
 
 
 def _forget(transaction: Transaction, limits: Limits) -> bool:
@@ -77,8 +75,7 @@ def _forget(transaction: Transaction, limits: Limits) -> bool:
 
 def erase(transaction: Transaction, people: Sequence[Person]) -> list[Erasure | Exception]:
     """Erase some mails of recipients."""
-    with _shredding(transaction.connection):
-        return [_erase(transaction.connection, person) for person in people]
+    return [_erase(transaction.connection, person) for person in people]
 
 
 def _erase(connection: sqlite3.Connection, person: Person) -> Erasure:
@@ -104,14 +101,3 @@ def _erase_bodies(connection: sqlite3.Connection, numbers: Sequence[int], now: f
 
 def _numbers(connection: sqlite3.Connection, sql: str, *values: object) -> list[int]:
     return [number for (number,) in connection.execute(sql, values)]
-
-
-@contextmanager
-def _shredding(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is deleted is written over with zeros; as a rule SQLite leaves it where it was until the room is used."""
-    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
-    connection.execute("PRAGMA secure_delete = ON")
-    try:
-        yield
-    finally:
-        connection.execute(f"PRAGMA secure_delete = {before}")

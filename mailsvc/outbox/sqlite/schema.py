@@ -26,6 +26,7 @@ PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -8192;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 0;
+PRAGMA secure_delete = ON;
 """
 
 
