@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import orjson
 import structlog
 
 from . import sandbox
+from .batcher import Batcher
 from .errors import FieldFault, InvalidMail, Overloaded, ShuttingDown, Unavailable
 
 LONGEST = 64 << 20  # bytes of an answer
-PATIENCE = 45.0  # seconds for an answer; the processor's time that it may take is bounded in the process itself
+PATIENCE = 40.0  # seconds for one answer; the time of the processor is bounded in the process itself
 GOING = "this process is about to end; the next one will take the mail"
 LAST = 2.0  # seconds for the end of a process that has begun to end
-WAIT = 15.0  # seconds until it is one's turn
+WAIT = 45.0  # seconds for an answer, with all that were asked for before
+AT_A_TIME = 16  # requests that the process is given at a time: it need not wait for us between them
 MAX_VARIABLES = 1 << 20  # bytes
 BEGIN = "import sys; sys.path.insert(0, sys.argv[1]); from mailsvc.sandbox import main; main()"
 # How it ends because of what it was given: killed for its time, or broken by it.
@@ -30,11 +32,11 @@ log = structlog.get_logger("mailsvc.templating")
 
 
 class Templating:
-    """Asks the process one thing at a time."""
+    """Asks the process; requests that arrive while others are answered are asked together."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
+        self._asked = Batcher(self._answers, AT_A_TIME, "templating")
         self._closed = False
 
     async def names(self, parts: Mapping[str, str]) -> list[str]:
@@ -58,56 +60,57 @@ class Templating:
         return await self._ask({"parts": parts, "variables": orjson.Fragment(given)})
 
     async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        line = orjson.dumps(request) + b"\n"
         try:
             async with asyncio.timeout(WAIT):
-                await self._turn.acquire()
+                answer: dict[str, Any] = orjson.loads(await self._asked(orjson.dumps(request) + b"\n"))
         except TimeoutError:
-            raise Overloaded("too many templates are waiting to be rendered", 5) from None
-        try:
-            answer = await self._answered(line)
-        finally:
-            self._turn.release()
+            raise Overloaded("the template was not rendered in time", 5) from None
         if faults := answer.get("faults"):
             raise InvalidMail([FieldFault(*fault) for fault in faults])
         return answer
 
-    async def _answered(self, line: bytes) -> dict[str, Any]:
-        """The answer, by another process if the first one ended for reasons of its own."""
-        code = 0
-        for _ in range(2):
-            told, code = await self._once(line)
-            if told:
-                answer: dict[str, Any] = orjson.loads(told)
-                return answer
-            log.warning("templating_ended", code=code)
-            if code == -signal.SIGPROF:
+    async def _answers(self, lines: Sequence[bytes]) -> list[bytes | Exception]:
+        """What is answered to each line. The one at which the process ends has ended it, or is asked once more."""
+        found: list[bytes | Exception] = []
+        again = -1
+        while len(found) < len(lines):
+            told, code = await self._run(lines[len(found) :])
+            found += told
+            if len(found) == len(lines):
                 break
-        if code in HARD:
-            raise InvalidMail([FieldFault("template", "too_costly", "takes too much time or memory to render")])
-        raise Unavailable("templates cannot be rendered now", 5)
+            log.warning("templating_ended", code=code)
+            if code in HARD:
+                fault = FieldFault("template", "too_costly", "takes too much time or memory to render")
+                found.append(InvalidMail([fault]))
+            elif code is None or again == len(found):
+                found.append(Unavailable("templates cannot be rendered now", 5))
+            else:
+                again = len(found)
+        return found
 
-    async def _once(self, line: bytes) -> tuple[bytes, int]:
-        """A line of the process; or none, and how it ended."""
+    async def _run(self, lines: Sequence[bytes]) -> tuple[list[bytes], int | None]:
+        """The answers up to the end of the process, and how it ended; None: it was silent."""
         if self._closed:
             raise ShuttingDown(GOING, retry_after=5)
         process = self._process or await self._begun()
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin  # noqa: S101 - for the type checker; both are pipes
-        assert stdout  # noqa: S101 - as above
-        told = b""
+        assert process.stdin  # noqa: S101 - for the type checker; both are pipes
+        assert process.stdout  # noqa: S101 - as above
+        told: list[bytes] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                with suppress(ConnectionError):
-                    stdin.write(line)
-                    await stdin.drain()
-                    told = await stdout.readline()
+            process.stdin.write(b"".join(lines))
+            while len(told) < len(lines):
+                async with asyncio.timeout(PATIENCE):
+                    line = await process.stdout.readline()
+                if not line.endswith(b"\n"):
+                    return told, await self._ended()
+                told.append(line)
         except TimeoutError:
-            raise Overloaded("the template was not rendered in time", 5) from None
-        finally:
-            if not told.endswith(b"\n"):
-                code = await self._ended()
-        return (told, 0) if told.endswith(b"\n") else (b"", code)
+            await self._ended()
+            return told, None
+        except BaseException:
+            await self._ended()
+            raise
+        return told, 0
 
     async def _begun(self) -> asyncio.subprocess.Process:
         # Without an environment, and by no variable of it: what is to be known there is none of a template's business.
@@ -156,5 +159,5 @@ class Templating:
         """End it. What is being rendered is not finished, and nothing more is."""
         self._closed = True
         await self._ended()
-        async with self._turn:  # one that was just about to begin
-            await self._ended()
+        await self._asked.close()
+        await self._ended()  # one that was just about to begin

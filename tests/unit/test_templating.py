@@ -16,6 +16,11 @@ from mailsvc.templating import MAX_VARIABLES, Templating
 
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
 
+# Two lists of so many lists are compared: nothing that Python does between two steps of its own.
+KILLING = """{% set n = namespace(a=[1], b=[1]) %}
+{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}
+{{ n.a == n.b }}"""
+
 
 @asynccontextmanager
 async def begun() -> AsyncIterator[Templating]:
@@ -60,11 +65,10 @@ async def test_endless_loops_end_and_the_process_goes_on() -> None:
 
 
 async def test_what_no_loop_of_ours_can_stop_is_killed_and_another_process_takes_over() -> None:
-    deep = "{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}{{ n.a == n.b }}"
     async with begun() as templating:
         before = number(templating)
 
-        assert await code(templating, "{% set n = namespace(a=[1], b=[1]) %}" + deep) == "too_costly"
+        assert await code(templating, KILLING) == "too_costly"
         assert await text(templating, "{{ x }}", x="on") == "on"
         assert number(templating) != before
 
@@ -97,7 +101,7 @@ async def test_it_knows_no_environment_and_ends_with_its_owner() -> None:
 async def test_once_it_is_closed_it_begins_no_other_process() -> None:
     async with begun() as templating:
         asking = asyncio.create_task(text(templating, ENDLESS))
-        while not templating._turn.locked():
+        while templating._asked._running is None:
             await asyncio.sleep(0)
         await templating.close()
 
@@ -115,12 +119,20 @@ async def test_many_ask_at_a_time_and_each_gets_its_own_answer() -> None:
     assert found == [str(n) for n in range(300)]
 
 
-async def test_who_waits_too_long_for_his_turn_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_ends_the_process_spoils_no_other_that_was_asked_with_it() -> None:
     async with begun() as templating:
-        async with templating._turn:
-            monkeypatch.setattr("mailsvc.templating.WAIT", 0.01)
-            with pytest.raises(Overloaded):
-                await text(templating, "x")
+        asked = [text(templating, KILLING if n == 5 else "{{ x }}", x=n) for n in range(12)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [each for n, each in enumerate(found) if n != 5] == [str(n) for n in range(12) if n != 5]
+    assert isinstance(found[5], InvalidMail)
+
+
+async def test_who_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with begun() as templating:
+        monkeypatch.setattr("mailsvc.templating.WAIT", 0.01)
+        with pytest.raises(Overloaded):
+            await text(templating, ENDLESS)
         monkeypatch.undo()
 
         assert await text(templating, "{{ x }}", x="on") == "on"
