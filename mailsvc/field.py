@@ -164,7 +164,6 @@ _ADDRESS_SCHEMA: dict[str, JsonValue] = {"type": "string", "examples": ["ann@exa
 Address = Annotated[Mailbox, BeforeValidator(_mailbox, json_schema_input_type=str)]
 Line = Annotated[str, BeforeValidator(_line)]
 Body = Annotated[str, BeforeValidator(_body)]
-_MAP_SCHEMA = {"type": "object", "additionalProperties": {"type": "string"}}
 ONE_OR_MORE: dict[str, JsonValue] = {
     "anyOf": [_ADDRESS_SCHEMA, {"type": "array", "items": _ADDRESS_SCHEMA, "minItems": 1, "maxItems": MAX_RECIPIENTS}]
 }

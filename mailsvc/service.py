@@ -18,13 +18,7 @@ from .callbacks import Callbacks
 from .config import Config
 from .delivery import Courier
 from .drain import Drain
-from .errors import (
-    NotFound,
-    Overloaded,
-    QueueFull,
-    RateLimited,
-    ShuttingDown,
-)
+from .errors import NotFound, ShuttingDown
 from .feed import Feed
 from .guard import Guard
 from .keys import Keys
@@ -33,12 +27,7 @@ from .mails import Mails
 from .metrics import Reading, Store, packed
 from .model import Resolution, Status
 from .neighbours import Neighbours
-from .outbox.base import (
-    Change,
-    Extent,
-    Hour,
-    Outbox,
-)
+from .outbox.base import Change, Extent, Hour, Outbox
 from .rehearsal import Rehearsal
 from .reports import Reports
 from .selector import ProviderState, Selector
@@ -46,14 +35,7 @@ from .tally import Count
 from .templates import Templates
 from .watch import Watch
 
-PROBE_SPARE = 5.0  # seconds beyond a provider's time-out until a process with a probe is taken for dead
-MAX_FAULTS = 100  # that are told of a batch
-DECISIONS = 3  # times that a decision about a mail is made again because it has moved meanwhile
-ACCEPTING = 512  # mails that may wait for the disk at a time; who waits behind more would wait too long
-
 CALLBACK_GRACE = 3.0  # seconds that callbacks have to answer at the end: whoever takes longer is told again
-
-TOO_MUCH = (QueueFull, Overloaded, RateLimited)  # a repeated request is answered all the same: it adds nothing
 
 log = structlog.get_logger("mailsvc.service")
 
