@@ -61,7 +61,6 @@ class Posting:
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_five_hundred_mails_survive_three_kills(tmp_path: Path, postgres: PostgresServer) -> None:
     async with FakeProvider(ledger=tmp_path / "ledger.jsonl") as sendgrid, FakeProvider() as mandrill:
         sendgrid.fault("delay", seconds=0.02)

@@ -156,7 +156,6 @@ def set_schema(postgres: PostgresServer, url: str, number: int) -> int:
     return int(was)
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_who_serves_goes_on_while_another_cannot_start_and_is_joined_as_soon_as_it_can(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -180,7 +179,6 @@ async def test_who_serves_goes_on_while_another_cannot_start_and_is_joined_as_so
     assert told(service, "given_up") == []
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_when_nobody_serves_and_nobody_can_start_it_is_given_up_with_the_reason_and_its_code(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -196,7 +194,6 @@ async def test_when_nobody_serves_and_nobody_can_start_it_is_given_up_with_the_r
     assert len([line for line in service.log if "was written by a newer mailsvc" in line]) >= FAILURES
 
 
-@pytest.mark.gen_test(timeout=115)
 async def test_a_system_that_starts_no_more_processes_for_the_moment_ends_nobody_who_serves(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
