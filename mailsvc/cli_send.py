@@ -83,8 +83,7 @@ def send(
         raise click.UsageError("who is it for? mailsvc send ann@example.com …")
     if not (subject or provider or template):
         raise click.UsageError("the subject is missing: --subject, or --template")
-    if template and provider:
-        raise click.UsageError("--template is for a server, which knows the template; not with --provider")
+    _check_template(template, provider, belongings=bool(template_version or pairs or file))
     if not (content or text or html or template):
         content = _CONTENT if provider else sys.stdin.read()
     given = {"content": content, "text": text, "html": html, "from": sender}
@@ -100,6 +99,14 @@ def send(
     if dry_run:
         return _plan(remote, mail, as_json)
     return remote.send(mail, idempotency_key, wait, as_json)
+
+
+def _check_template(template: str | None, provider: str | None, *, belongings: bool) -> None:
+    """Raise UsageError where the options of a template make no sense; `belongings` are those that only it has."""
+    if belongings and not template:
+        raise click.UsageError("--template-version, --var and --variables go with --template")
+    if template and provider:
+        raise click.UsageError("--template is for a server, which knows the template; not with --provider")
 
 
 def _plan(remote: Remote, mail: dict[str, Any], as_json: bool) -> int:

@@ -98,8 +98,10 @@ class Client:
         A `template`, by its name or as the API takes it, stands in place of `subject` and the bodies, with `variables`.
         `attachments` are files by their path, or objects as the API takes them, whose `content` may be bytes.
         Give an `idempotency_key` of your own (an order's number) to be safe across a restart of your program, too.
-        Raises Refused and NotNow.
+        Raises Refused and NotNow; ValueError for `variables` without a `template`.
         """
+        if variables is not None and template is None:
+            raise ValueError("variables go with a template")
         mail: dict[str, Any] = {"to": to if isinstance(to, str) else list(to), "subject": subject, **fields}
         if template is not None:
             used = {"name": template} if isinstance(template, str) else template

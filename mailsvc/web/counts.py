@@ -15,6 +15,7 @@ from .problem import invalid
 from .shapes import COUNT, JSON, TIME, Schema, array, maybe, shape
 
 MOST = 31 * 24  # hours that are told at a time
+_LAST = hour_of(253_402_300_799)  # the end of this one is no time any more that can be written
 _COUNTS = shape(**{status.value: COUNT for status in Status})
 _HOUR = shape(at=TIME, counts={"type": "object", "additionalProperties": COUNT})
 
@@ -47,6 +48,8 @@ class Counts(Handler):
         first, last = hour_of(since), hour_of(until)
         if not 0 <= last - first < MOST:
             raise invalid("since", "out_of_range", f"must be before until, and at most {MOST} hours")
+        if last >= _LAST:
+            raise invalid("until", "out_of_range", "must be before the last hour of the year 9999")
         hours = await self.service.hours(since, until)
         self.send_json(
             {

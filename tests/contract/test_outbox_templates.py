@@ -68,13 +68,37 @@ async def test_one_that_was_removed_is_gone_and_its_numbers_are_not_given_again(
         assert await outbox.templates.get("welcome") == again
 
 
-async def test_changes_at_the_same_time_get_numbers_of_their_own(open_store: OpenStore) -> None:
+async def test_changes_at_the_same_time_all_get_a_number_of_their_own_and_none_is_left_out(
+    open_store: OpenStore,
+) -> None:
     async with open_store() as outbox:
-        made = await asyncio.gather(*(put(outbox, "welcome", subject=f"Number {n}") for n in range(4)))
-        kept = [await outbox.templates.get("welcome", version) for version in range(1, 5)]
+        made = await asyncio.gather(*(put(outbox, "welcome", subject=f"Number {n}") for n in range(24)))
+        kept = [await outbox.templates.get("welcome", version) for version in range(1, 25)]
 
-    assert sorted(each.version or 0 for each in made) == [1, 2, 3, 4]
     assert sorted(made, key=lambda each: each.version or 0) == kept
+
+
+async def test_names_that_are_new_at_the_same_time_do_not_exceed_the_bound(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite.templates, postgres.templates):
+        monkeypatch.setattr(module, "MOST", 3)
+    async with open_store() as outbox:
+        made = await asyncio.gather(*(put(outbox, f"t{n}") for n in range(8)), return_exceptions=True)
+        listed = await outbox.templates.list()
+
+    assert len(listed) == 3
+    assert [each.code for each in made if isinstance(each, Conflict)] == ["too_many_templates"] * 5
+
+
+async def test_a_template_that_several_remove_is_removed_by_one(open_store: OpenStore) -> None:
+    async with open_store() as outbox:
+        await put(outbox, "welcome")
+        removed = await asyncio.gather(*(outbox.templates.remove("welcome", NOW + n) for n in range(6)))
+        again = await put(outbox, "welcome")
+
+    assert sorted(removed) == [False] * 5 + [True]
+    assert again.version == 3
 
 
 async def test_there_is_a_bound_for_names_and_none_for_versions(

@@ -54,6 +54,11 @@ async def test_a_whole_mail_is_sent_and_waited_for(tmp_path: Path) -> None:
     )
 
 
+def test_variables_without_a_template_are_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="go with a template"):
+        Client("http://127.0.0.1:1").send("ann@example.com", "Hi", text="Hi", variables={"name": "Ann"})
+
+
 async def test_a_mail_is_made_from_a_template(tmp_path: Path) -> None:
     parts = {"subject": "Welcome, {{ name }}", "text": "Hello"}
     async with Mailsvc(tmp_path, **SANDBOX) as service:

@@ -305,3 +305,25 @@ async def test_a_dry_run_tells_what_would_be_done_and_stores_nothing(started: St
     assert (fault[0], batch[0]) == (422, 202)
     assert batch[2]["data"][1]["error"]["errors"][0]["field"] == "dry_run"
     assert len(mails) == 1
+
+
+async def test_times_at_either_end_of_the_calendar_are_answered_and_never_an_error_of_the_server(
+    tmp_path: Path,
+) -> None:
+    first, last, ends = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "9999-12-31T22:59:59.999Z"
+    async with Mailsvc(tmp_path) as service:
+        status, _, answer = await service.call("GET", f"/email/counts?since={last}&until={last}")
+        counted = [await service.call("GET", f"/email/counts?since={at}&until={at}") for at in (first, ends)]
+        listed = [
+            await service.call("GET", f"/email?{name}={at}") for name in ("since", "until") for at in (first, last)
+        ]
+        sent = [
+            await service.call("POST", "/email", json={"to": "a@example.com", "subject": "x", "text": "x", name: at})
+            for name in ("send_at", "expires_at")
+            for at in (first, last)
+        ]
+
+    assert (status, answer["errors"][0]["field"], answer["errors"][0]["code"]) == (422, "until", "out_of_range")
+    assert [each[0] for each in counted] == [200, 200]
+    assert [each[0] for each in listed] == [200] * 4
+    assert [each[0] for each in sent if each[0] not in (202, 422)] == []

@@ -20,6 +20,9 @@ from mailsvc.cli import cli
         (("send", "a@example.com", "--template", "x", "--var", "=x"), "NAME=TEXT"),
         (("send", "a@example.com", "--template", "x", "--provider", "smtp"), "--provider"),
         (("send", "a@example.com"), "--template"),
+        (("send", "a@example.com", "-s", "x", "-c", "y", "--template-version", "3"), "go with --template"),
+        (("send", "a@example.com", "-s", "x", "-c", "y", "--var", "a=b"), "go with --template"),
+        (("send", "a@example.com", "-s", "x", "-c", "y", "--variables", "list.json"), "go with --template"),
     ],
 )
 def test_a_command_that_is_wrong_is_told_why(

@@ -156,11 +156,11 @@ def _values(report: Report) -> tuple[object, ...]:
 async def fold(server: Server, room: int, now: float) -> list[Folded]:
     """Merge what is due: all together, and if that is not to be, each report by itself."""
     try:
-        return await server.transact(lambda connection: _fold(connection, room, now, _merge))
+        return await server.run(lambda: server.transact(lambda connection: _fold(connection, room, now, _merge)))
     except StorageUnavailable:
         raise
     except Exception:  # one of them cannot be merged, for a reason nobody has thought of: find out which
-        return await server.transact(lambda connection: _fold(connection, room, now, _one_by_one))
+        return await server.run(lambda: server.transact(lambda connection: _fold(connection, room, now, _one_by_one)))
 
 
 async def _fold(

@@ -76,7 +76,7 @@ class Server:
         return cls(pool, clock, patience)
 
     async def run(self, work: Callable[[], Awaitable[R]]) -> R:
-        """Do some work with `fetch`; `close` waits for it."""
+        """Do some work with `fetch` and `transact`; `close` waits for it."""
         async with self._noted():
             return await work()
 
@@ -89,7 +89,9 @@ class Server:
                 return await self.fetch(sql, *values)
 
     async def settle(self, work: Callable[[bool], Awaitable[R]]) -> R:
-        """Do some work with `fetch` until it is known to be done; `work` is told whether it may have been done before.
+        """Do some work with `fetch` or `transact` until it is known to be done.
+
+        `work` is told whether it may have been done before.
 
         When the connection is cut during a commit, only the database knows. After five seconds without it nobody does:
         StorageUnavailable.
@@ -122,26 +124,26 @@ class Server:
     async def transact(self, work: Callable[[asyncpg.Connection], Awaitable[R]]) -> R:
         """Do some work in a transaction of several statements, again if it got into the way of another one.
 
-        Raises StorageUnavailable; Lost when it may have been committed or not.
+        As `fetch`, it is for the work of `run` and `settle`. Raises StorageUnavailable; Lost when it may have been
+        committed or not.
         """
-        async with self._noted():
-            connection = await self._acquire()
-            try:
-                for left in reversed(range(TRIES)):
-                    try:
-                        async with connection.transaction():
-                            return await work(connection)
-                    except asyncpg.PostgresError as error:
-                        if not (left and nothing_done(error)):
-                            raise
-                raise AssertionError("the last try returns or raises")
-            except TimeoutError as error:
-                connection.terminate()  # as above
-                raise Lost("PostgreSQL did not answer in time") from error
-            except Exception as error:
-                raise _trouble(error, connection) from error
-            finally:
-                await self._pool.release(connection)
+        connection = await self._acquire()
+        try:
+            for left in reversed(range(TRIES)):
+                try:
+                    async with connection.transaction():
+                        return await work(connection)
+                except asyncpg.PostgresError as error:
+                    if not (left and nothing_done(error)):
+                        raise
+            raise AssertionError("the last try returns or raises")
+        except TimeoutError as error:
+            connection.terminate()  # as above
+            raise Lost("PostgreSQL did not answer in time") from error
+        except Exception as error:
+            raise _trouble(error, connection) from error
+        finally:
+            await self._pool.release(connection)
 
     async def close(self) -> None:
         """Finish what runs, then disconnect. May be called again."""

@@ -1,21 +1,25 @@
-"""The templates and their versions."""
+"""The templates and their versions. Changes are made one after the other, by whichever process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from ...errors import Conflict
+import asyncpg
+
+from ...errors import Conflict, StorageUnavailable
 from ...template import MOST, Template
 from .batch import storable
-from .server import Server
+from .server import ANSWER, Server
 
-TRIES = 5  # to give a version its number, where others do the same
+R = TypeVar("R")
+
+LOCK = 0x6D61696C73766374  # "mailsvct": the advisory lock of those who change templates
 
 COLUMNS = "name, subject, content, html, text, version, created_at"
-INSERT = f"""
-INSERT INTO template ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING version
-"""  # noqa: S608 - a constant
+INSERT = f"INSERT INTO template ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 - a constant
 GET = f"SELECT {COLUMNS} FROM template WHERE name = $1 AND version = $2"  # noqa: S608 - a constant
 NEWEST = f"SELECT {COLUMNS} FROM template WHERE name = $1 ORDER BY version DESC LIMIT 1"  # noqa: S608 - a constant
 THERE = """
@@ -24,14 +28,9 @@ FROM template AS one WHERE subject IS NOT NULL
 """
 LIST = f"SELECT {COLUMNS} {THERE} ORDER BY name"
 COUNT = f"SELECT count(*) {THERE}"
-# A version that comes meanwhile stays, and is newer than the removal or keeps it from having its number.
-REMOVE = """
-WITH removal AS (
-    INSERT INTO template (name, version, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING name, version
-)
-DELETE FROM template USING removal WHERE template.name = removal.name AND template.version < removal.version
-RETURNING template.version
-"""
+DELETE = "DELETE FROM template WHERE name = $1"
+# A statement of its own: those that follow it see what was committed while it waited.
+ALONE = "SELECT pg_advisory_xact_lock($1)"
 
 
 class PostgresTemplates:
@@ -39,24 +38,12 @@ class PostgresTemplates:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._turn = asyncio.Lock()  # so that changes take one connection, however many wait
 
     async def put(self, template: Template, now: float) -> Template:
         """See TemplateStore. What was stored when the connection was cut is found: it is the newest version already."""
         storable(template.name, *template.parts.values())
-        for _ in range(TRIES):
-            newest = await self._newest(template.name)
-            if newest and newest.subject is not None and newest.parts == template.parts:
-                return newest
-            if newest is None or newest.subject is None:
-                ((number,),) = await self._server.look(COUNT)
-                if number >= MOST:
-                    raise Conflict(f"there are {MOST} templates, and no more are allowed", "too_many_templates")
-            kept = replace(template, version=_next(newest), created_at=now)
-            parts = (kept.subject, kept.content, kept.html, kept.text)
-            values = (kept.name, *parts, kept.version, kept.created_at)
-            if await self._server.settle(lambda again, values=values: self._server.fetch(INSERT, *values)):  # type: ignore[misc]
-                return kept
-        raise Conflict("this template is being changed at this very moment; ask again")
+        return await self._change(lambda connection, _: _put(connection, template, now))
 
     async def get(self, name: str, version: int | None = None) -> Template | None:
         """See TemplateStore."""
@@ -75,22 +62,58 @@ class PostgresTemplates:
 
     async def remove(self, name: str, now: float) -> bool:
         """See TemplateStore."""
-        for _ in range(TRIES):
-            newest = await self.get(name)
-            if newest is None:
-                return False
-            values = (name, _next(newest), now)
+        if "\x00" in name:
+            return False
+        return await self._change(lambda connection, again: _remove(connection, name, now, again))
 
-            async def remove(again: bool, values: tuple[object, ...] = values) -> bool:
-                return bool(await self._server.fetch(REMOVE, *values) or (again and await self.get(name) is None))
+    async def _change(self, work: Callable[[asyncpg.Connection, bool], Awaitable[R]]) -> R:
+        """Do some work while nobody else changes templates; it is told whether it may have been done before."""
+        try:
+            async with asyncio.timeout(ANSWER):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("other templates are being stored, and PostgreSQL is slow") from None
 
-            if await self._server.settle(remove):
-                return True
-        raise Conflict("this template is being changed at this very moment; ask again")
+        async def alone(connection: asyncpg.Connection, again: bool) -> R:
+            await connection.fetch(ALONE, LOCK)
+            return await work(connection, again)
+
+        try:
+            return await self._server.settle(
+                lambda again: self._server.transact(lambda connection: alone(connection, again))
+            )
+        finally:
+            self._turn.release()
 
     async def _newest(self, name: str) -> Template | None:
         rows = await self._server.look(NEWEST, name)
         return Template(*rows[0]) if rows else None
+
+
+async def _put(connection: asyncpg.Connection, template: Template, now: float) -> Template:
+    newest = await _newest(connection, template.name)
+    if newest and newest.subject is not None and newest.parts == template.parts:
+        return newest
+    if (newest is None or newest.subject is None) and await connection.fetchval(COUNT) >= MOST:
+        raise Conflict(f"there are {MOST} templates, and no more are allowed", "too_many_templates")
+    kept = replace(template, version=_next(newest), created_at=now)
+    parts = (kept.subject, kept.content, kept.html, kept.text)
+    await connection.execute(INSERT, kept.name, *parts, kept.version, now)
+    return kept
+
+
+async def _remove(connection: asyncpg.Connection, name: str, now: float, again: bool) -> bool:
+    newest = await _newest(connection, name)
+    if newest is None or newest.subject is None:
+        return bool(again and newest and newest.created_at == now)
+    await connection.execute(DELETE, name)
+    await connection.execute(INSERT, name, None, None, None, None, _next(newest), now)
+    return True
+
+
+async def _newest(connection: asyncpg.Connection, name: str) -> Template | None:
+    rows = await connection.fetch(NEWEST, name)
+    return Template(*rows[0]) if rows else None
 
 
 def _next(newest: Template | None) -> int:
