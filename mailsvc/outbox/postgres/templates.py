@@ -104,8 +104,10 @@ async def _put(connection: asyncpg.Connection, template: Template, now: float) -
 
 async def _remove(connection: asyncpg.Connection, name: str, now: float, again: bool) -> bool:
     newest = await _newest(connection, name)
+    if again and newest and not newest.subject and newest.created_at == now:
+        return True
     if newest is None or newest.subject is None:
-        return bool(again and newest and newest.created_at == now)
+        return False
     await connection.execute(DELETE, name)
     await connection.execute(INSERT, name, None, None, None, None, _next(newest), now)
     return True
