@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
-from jinja2 import StrictUndefined, UndefinedError, nodes, pass_context
+from jinja2 import StrictUndefined, Undefined, UndefinedError, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
@@ -177,6 +177,8 @@ def _printable(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, StrictUndefined):
         return str(value)  # which raises
+    if isinstance(value, Undefined):
+        return ""  # `x if y` without an else
     if isinstance(value, str | int | float):
         return value
     kind = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list | tuple) else "this"

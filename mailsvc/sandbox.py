@@ -25,6 +25,7 @@ COMPUTING = 0.5  # seconds of the processor for one request; who is not stopped 
 KILLED = 1.0
 MEMORY = 128 << 20  # bytes of addresses
 KEPT = 128  # templates that stay compiled
+ROOM = 2 << 20  # characters of their sources; compiled, one takes many times that
 READY = b"ready\n"
 
 REFUSED: Mapping[type[nodes.Node], str] = {
@@ -39,8 +40,10 @@ REFUSED: Mapping[type[nodes.Node], str] = {
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # in any database
 # A tag or a remark alone on its line leaves no line behind: its line break moves into it, so that lines keep their
 # numbers.
-_ALONE = re.compile(r"^[ \t]*(\{%(?![-+])(?:[^%\n]|%(?!\}))*)(?<![-+])(%\})[ \t]*\n", re.MULTILINE)
-_REMARK_ALONE = re.compile(r"^[ \t]*(\{#(?![-+])(?:[^#\n]|#(?!\}))*)(?<![-+])(#\})[ \t]*\n", re.MULTILINE)
+_RAW = r"(?:^[ \t]*)?\{%[-+]?\s*raw\s*-?%\}[\s\S]*?\{%[-+]?\s*endraw\s*[-+]?%\}"  # stays as it is
+_ALONE = re.compile(rf"{_RAW}|^[ \t]*(\{{%(?![-+])(?:[^%\n]|%(?!\}}))*)(?<![-+])(%\}})[ \t]*\n", re.MULTILINE)
+_REMARK_ALONE = re.compile(rf"{_RAW}|^[ \t]*(\{{#(?![-+])(?:[^#\n]|#(?!\}}))*)(?<![-+])(#\}})[ \t]*\n", re.MULTILINE)
+MAX_NAME = 100  # characters of a name that a fault repeats
 
 Fault = tuple[str, str, str]  # field, code, message
 
@@ -53,9 +56,11 @@ class TooLong(BaseException):
 def compiled(name: str, source: str) -> tuple[Template, frozenset[str]]:
     """A part, ready to be rendered, and the variables that it names. Raises Faulty."""
     part = PARTS[name]
+    _make_room(len(source))
     try:
+        source = source.replace("\r\n", "\n")
         for alone in (_ALONE, _REMARK_ALONE):
-            source = alone.sub(r"\1\n\2", source.replace("\r\n", "\n"))
+            source = alone.sub(lambda found: f"{found[1]}\n{found[2]}" if found[1] else found[0], source)
         tree = part.parse(source)
         _check(part, tree)
         names = meta.find_undeclared_variables(tree)
@@ -67,6 +72,17 @@ def compiled(name: str, source: str) -> tuple[Template, frozenset[str]]:
     except (ValueError, SyntaxError, OverflowError) as error:  # what Python itself will not have
         raise Faulty("syntax", f"cannot be read: {_words(error)}") from None
     return Template.from_code(part, code, part.make_globals(None)), frozenset(names)
+
+
+_kept = 0  # characters of the sources of what is compiled
+
+
+def _make_room(size: int) -> None:
+    global _kept  # noqa: PLW0603 - goes with the cache, which is as global
+    if _kept + size > ROOM:
+        compiled.cache_clear()
+        _kept = 0
+    _kept += size
 
 
 def _check(part: Part, tree: nodes.Template) -> None:
@@ -115,8 +131,8 @@ def rendered(name: str, source: str, variables: Mapping[str, Any], slot: str) ->
         raise
     except RecursionError as error:
         raise Faulty("too_costly", "calls itself for ever") from error
-    except MemoryError as error:
-        raise Faulty("too_costly", "needs too much memory") from error
+    except MemoryError:
+        raise
     except Exception as error:
         fault = Faulty("failed", _words(error))
         fault.add_note(f"{_line(template, error)}")
@@ -140,7 +156,8 @@ def _line(template: Template, error: BaseException) -> int | None:
 
 def _words(error: object) -> str:
     """An error as the end of a sentence, in one line."""
-    return " ".join(re.sub(r" at 0x[0-9a-f]+", "", str(error)).split())[:200] or type(error).__name__
+    text = str(error).encode("utf-8", "backslashreplace").decode()
+    return " ".join(re.sub(r" at 0x[0-9a-f]+", "", text).split())[:200] or type(error).__name__
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,9 +178,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             texts[name], found = rendered(name, source, variables, slot)
             values = found or values
         except Absent as error:
-            path = _path(variables, error.within)
-            field = f"variables{path}.{error.name}" if path is not None and isinstance(error.name, str) else "variables"
-            needed = "is needed" if path is not None else f"have no {error.name!r}, which is needed"
+            field, needed = _absent(variables, error)
             faults.append((field, "missing", f"{needed} by the template ({_place(name, error)})"))
         except Faulty as error:
             code, words = error.args
@@ -176,6 +191,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 def _place(name: str, error: Exception) -> str:
     line = next((note for note in getattr(error, "__notes__", ()) if note != "None"), None)
     return f"{name}, line {line}" if line else name
+
+
+def _absent(variables: Any, error: Absent) -> tuple[str, str]:
+    """The field that is missing as the template names it, and words; the variables as a whole if it has none."""
+    path, wanted = _path(variables, error.within), error.name
+    if path is not None and isinstance(wanted, int):
+        return f"variables{path}[{wanted}]", "is needed"
+    if path is not None and isinstance(wanted, str) and len(wanted) <= MAX_NAME and not _UNSTORABLE.search(wanted):
+        return f"variables{path}.{wanted}", "is needed"
+    return "variables", f"have no {_words(repr(wanted))}, which is needed"
 
 
 def _path(variables: Any, wanted: object, path: str = "", depth: int = 20) -> str | None:
@@ -197,12 +222,23 @@ def _stop(*_: object) -> None:
     raise TooLong
 
 
+def within_memory(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer, once more without what is kept compiled if that took the room that it needs."""
+    with suppress(MemoryError):
+        return answer(request)
+    compiled.cache_clear()
+    try:
+        return answer(request)
+    except MemoryError:
+        return {"faults": [("template", "too_costly", "needs too much memory")]}
+
+
 def _answered(line: bytes) -> dict[str, Any]:
     try:
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, COMPUTING, 0.1)
             signal.setitimer(signal.ITIMER_PROF, KILLED)
-            return answer(orjson.loads(line))
+            return within_memory(orjson.loads(line))
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.setitimer(signal.ITIMER_PROF, 0)

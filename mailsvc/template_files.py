@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import ConfigError
 from .template import MAX_PART, MAX_SUBJECT, NAME, Template
 
 FILES = {"subject": "subject.txt", "content": "content.md", "html": "html.html", "text": "text.txt"}
 
 
-def load(folder: Path) -> list[Template]:
-    """All templates of a folder, in the order of their names. Raises ConfigError with every fault."""
+def load(folder: Path) -> tuple[list[Template], list[str]]:
+    """The templates of a folder, in the order of their names, and the faults of those that are none."""
     faults: list[str] = []
     found: list[Template] = []
     try:
         inner = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     except OSError as error:
-        raise ConfigError([f"MAILSVC_TEMPLATES: {folder} cannot be read: {error.strerror}"]) from error
+        return [], [f"MAILSVC_TEMPLATES: {folder} cannot be read: {error.strerror}"]
     for each in inner:
         parts = _parts(each, faults)
         if not NAME.fullmatch(each.name):
@@ -26,9 +25,7 @@ def load(folder: Path) -> list[Template]:
             faults.append(f"MAILSVC_TEMPLATES: {each}: {fault}")
         else:
             found.append(Template.of(each.name, parts))
-    if faults:
-        raise ConfigError(faults)
-    return found
+    return found, faults
 
 
 def faulty(parts: dict[str, str]) -> str | None:
@@ -48,11 +45,16 @@ def faulty(parts: dict[str, str]) -> str | None:
 
 def _parts(folder: Path, faults: list[str]) -> dict[str, str]:
     parts = {}
+    faults += [
+        f"MAILSVC_TEMPLATES: {path} must have the name {FILES[path.stem]}"
+        for path in sorted(folder.iterdir())
+        if path.stem in FILES and path.name not in (FILES[path.stem], path.stem)
+    ]
     for part, name in FILES.items():
         path = folder / name
         if path.is_file():
             try:
-                parts[part] = path.read_text(encoding="utf-8")
+                parts[part] = path.read_text(encoding="utf-8-sig")
             except (OSError, ValueError) as error:
                 faults.append(f"MAILSVC_TEMPLATES: {path} cannot be read: {error}")
     if "subject" in parts:

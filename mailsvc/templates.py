@@ -46,8 +46,9 @@ class Templates:
         """Read the folder, this once. Raises ConfigError with every fault."""
         if self._folder is None:
             return
-        found = await asyncio.to_thread(template_files.load, self._folder)
-        if faults := [fault for template in found for fault in await self._faults(self._folder, template)]:
+        found, faults = await asyncio.to_thread(template_files.load, self._folder)
+        faults += [fault for template in found for fault in await self._faults(self._folder, template)]
+        if faults:
             await self.close()
             raise ConfigError(faults)
         self._files = {template.name: template for template in found}

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailsvc import sandbox
 from mailsvc.dialect import PARTS
 from mailsvc.errors import InvalidMail
 from mailsvc.render import typeset
-from mailsvc.sandbox import answer
+from mailsvc.sandbox import ROOM, answer, compiled
 
 HOSTILE = "*Ann* <b>_x_</b> [a](http://b.example) `c` # | 1. \\ &amp; ![i](x)"
 
@@ -134,6 +135,40 @@ def test_a_tag_alone_on_its_line_leaves_no_line_behind() -> None:
     assert fault("{% if 1 %}\n\n{{ x }}\n{% endif %}\n")[2] == "is needed by the template (text, line 3)"
 
 
+@pytest.mark.parametrize("part", ["text", "html", "content"])
+def test_what_is_raw_stays_as_it_is(part: str) -> None:
+    raw = "{% if a %}\nx\n{# r #}\n"
+    source = "{% if true %}\n" + "{% raw %}\n" + raw + "  {% endraw %}\n" + "{% endif %}\nend"
+
+    assert texts(part, source) == "\n" + raw + "  \nend"
+
+
+def test_a_condition_without_an_else_is_nothing() -> None:
+    assert texts("text", "a{{ 'b' if x }}c", x=False) == "ac"
+    assert fault("{{ 'b' if y }}")[:2] == ("variables.y", "missing")
+
+
+def test_what_is_kept_compiled_has_a_bound() -> None:
+    large = "x" * (ROOM // 8)
+    for number in range(20):
+        texts("text", f"{large}{number}")
+
+    assert compiled.cache_info().currsize <= 8
+
+
+def test_a_full_cache_takes_no_room_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts("text", "kept")
+
+    def crowded(request: Any) -> dict[str, Any]:
+        if compiled.cache_info().currsize:
+            raise MemoryError
+        return answer(request)
+
+    monkeypatch.setattr(sandbox, "answer", crowded)
+
+    assert sandbox.within_memory({"parts": {"text": "a"}, "variables": {}})["texts"] == {"text": "a"}
+
+
 def test_null_is_nothing_and_booleans_are_said_as_in_json() -> None:
     assert texts("text", "[{{ none }}{{ x }}] {{ true }} {{ y }} {{ 1.5 }}", x=None, y=False) == "[] true false 1.5"
 
@@ -154,6 +189,8 @@ def test_a_field_is_found_before_a_method_of_the_same_name() -> None:
         ("{{ order.total }}", "variables.order.total"),
         ("{{ order['total'] }}", "variables.order.total"),
         ("{% for line in order.lines %}{{ line.price }}{% endfor %}", "variables.order.lines[1].price"),
+        ("{{ order.lines[5] }}", "variables.order.lines[5]"),
+        ("{{ order['\\ud800'] }}", "variables"),
         ("{{ order.word.length }}", "variables"),
     ],
 )

@@ -1,10 +1,8 @@
 """Templates in a folder: which files make one, and every fault at once."""
 
+import re
 from pathlib import Path
 
-import pytest
-
-from mailsvc.errors import ConfigError
 from mailsvc.template import MAX_SUBJECT
 from mailsvc.template_files import load
 
@@ -23,8 +21,9 @@ def test_a_folder_is_a_template_and_each_file_a_part(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("what these are")
     (tmp_path / "welcome" / "notes").write_text("not a part")
 
-    receipt, welcome = load(tmp_path)
+    (receipt, welcome), faults = load(tmp_path)
 
+    assert not faults
     assert (welcome.name, welcome.parts, welcome.version) == (
         "welcome",
         {"subject": "Hi {{ name }}", "content": "**Hello**\n"},
@@ -43,10 +42,13 @@ def test_every_fault_is_told(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "subject.txt").write_bytes(b"\xff")
 
-    with pytest.raises(ConfigError) as raised:
-        load(tmp_path)
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "html.htm").write_text("<b>")
 
-    told = "\n".join(raised.value.faults)
+    found, faults = load(tmp_path)
+
+    assert not found
+    told = "\n".join(faults)
     for words in (
         "a: subject.txt is missing",
         "b: content.md is missing",
@@ -59,10 +61,21 @@ def test_every_fault_is_told(tmp_path: Path) -> None:
         "no name cannot be the name",
         "f/subject.txt cannot be read",
         "f: subject.txt is",
+        "g/html.htm must have the name html.html",
     ):
         assert words in told
 
 
 def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"MAILSVC_TEMPLATES: .* cannot be read"):
-        load(tmp_path / "none")
+    found, faults = load(tmp_path / "none")
+
+    assert not found
+    assert re.fullmatch(r"MAILSVC_TEMPLATES: .* cannot be read: .*", *faults)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_text(tmp_path: Path) -> None:
+    lay(tmp_path, "welcome", subject="\ufeffHi", text="\ufeffHello")
+
+    ((welcome,), _) = load(tmp_path)
+
+    assert welcome.parts == {"subject": "Hi", "text": "Hello"}
