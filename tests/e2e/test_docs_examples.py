@@ -224,10 +224,13 @@ async def stream(service: Mailsvc) -> dict[str, Any]:
         await service.call("POST", "/providers/sendgrid/resume")  # if the mails before have benched it
         for _ in range(4):
             await service.settled(await service.post())
-        async with asyncio.timeout(30):
-            found = {kind: (await listener.event(kind))[1] for kind in ("mail", "attempt", "provider")}
-            while found["provider"]["state"] != "benched":
-                _, found["provider"] = await listener.event("provider")
+        found: dict[str, Any] = {}
+        async with asyncio.timeout(60):
+            while found.keys() < {"mail", "attempt", "provider"}:
+                kind, _, data = await listener.any()
+                ended = kind == "attempt" and data["outcome"]  # one of before, it may be
+                if not ended and (kind != "provider" or data["state"] == "benched"):
+                    found[kind] = data
     return {f"event {kind}": data for kind, data in found.items()}
 
 
