@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from . import callbacks, certificate, clock, database, network, settings
+from . import callbacks, certificate, clock, database, network, settings, templates
 from .base import Finding, Level
 
 OK, FAILED, BAD_CONFIG = 0, 1, 78  # exit codes
@@ -18,7 +18,7 @@ async def examine(environ: Mapping[str, str], *, offline: bool = False) -> list[
         return [*found, clock.check(None)]
     seen, about_database = await database.check(config.database_url)
     found += [*about_database, clock.check(seen), *await callbacks.check(config, seen, offline=offline)]
-    found += certificate.check(config)
+    found += [*certificate.check(config), *await templates.check(config)]
     found += await network.check(config, offline=offline)
     return found + await network.port(config)
 

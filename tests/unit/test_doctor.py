@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from mailsvc.callback import Glimpse, Off
-from mailsvc.doctor import callbacks, certificate, clock, disk
+from mailsvc.config import Config
+from mailsvc.doctor import callbacks, certificate, clock, disk, templates
 from mailsvc.doctor.base import Level
 from mailsvc.doctor.network import SAMPLE, where
 from mailsvc.guard import Guard
@@ -189,3 +190,25 @@ def test_a_certificate_is_judged_by_its_time_and_its_names(
 
     assert found.level is level
     assert words in f"{found.found} -> {found.fix}"
+
+
+async def test_templates_that_the_start_would_refuse_are_named_and_those_it_takes_counted(tmp_path: Path) -> None:
+    def folder(text: str) -> None:
+        (tmp_path / "welcome").mkdir(exist_ok=True)
+        (tmp_path / "welcome" / "subject.txt").write_text("Hi")
+        (tmp_path / "welcome" / "text.txt").write_text(text)
+
+    async def said(path: Path) -> list[tuple[Level, str]]:
+        found = await templates.check(Config.from_environ({"MAILSVC_TEMPLATES": str(path)}))
+        return [(each.level, each.found) for each in found]
+
+    ((missing, why),) = await said(tmp_path / "nowhere")
+    folder("{% for")
+    ((broken, place),) = await said(tmp_path)
+    folder("Hello {{ name }}")
+
+    assert (missing, broken) == (Level.CONFIG, Level.CONFIG)
+    assert "cannot be read" in why
+    assert f"{tmp_path / 'welcome'}: text" in place
+    assert await said(tmp_path) == [(Level.OK, f"1 read from {tmp_path}")]
+    assert await templates.check(Config.from_environ({})) == []
