@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mailsvc import sandbox
 from mailsvc.errors import InvalidMail, Overloaded, ShuttingDown, Unavailable
-from mailsvc.templating import MAX_VARIABLES, Templating
+from mailsvc.templating import MAX_VARIABLES, READY, Templating
 
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
 
@@ -214,3 +215,7 @@ async def test_whatever_a_template_says_it_is_rendered_or_refused() -> None:
 async def _tried(templating: Templating, parts: dict[str, str], variables: dict[str, object]) -> None:
     with suppress(InvalidMail):
         await templating.render(parts, variables)
+
+
+def test_both_sides_know_how_the_process_says_that_it_is_ready() -> None:
+    assert READY == sandbox.READY
