@@ -10,10 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from mailsvc.addition import Addition
 from mailsvc.address import Mailbox
+from mailsvc.attempt import Beginning, Settlement
+from mailsvc.listing import Page
 from mailsvc.model import Mail, OnUncertain, Outcome, Status, new_id
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Addition, Beginning, Outbox, Page, Settlement
+from mailsvc.outbox.base import Outbox
 from mailsvc.selector import Selector, Verdict
 
 SENDER, TO = Mailbox("shop@example.com"), (Mailbox("ann@example.com", "Ann"),)

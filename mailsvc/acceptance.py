@@ -11,6 +11,7 @@ import orjson
 import structlog
 
 from .access import NOBODY, ApiKey, Scope
+from .addition import Added, Addition, Batch, Batched
 from .batcher import Batcher
 from .config import Config
 from .delivery import Courier
@@ -29,7 +30,7 @@ from .feed import Feed
 from .journal import MAX_BATCH
 from .limits import Limits
 from .model import Mail, Status
-from .outbox.base import Added, Addition, Batch, Batched, Outbox
+from .outbox.base import Outbox
 from .plan import Plan, plan
 from .render import LARGE, check, render
 from .schedule import due_at, in_time

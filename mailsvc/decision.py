@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .attempt import Settlement
 from .errors import Conflict, FieldFault, InvalidMail
 from .model import Event, Record, Resolution, Status
-from .outbox.base import RETRYABLE, Settlement
+from .outbox.base import RETRYABLE
 
 
 class Decision(StrEnum):

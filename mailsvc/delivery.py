@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from .accord import Accord
+from .attempt import Beginning, Settlement
 from .backoff import next_due
 from .choice import Choice, Chooser, Hold, Late, Never, Wait
 from .config import Config
@@ -25,7 +26,7 @@ from .journal import Journal
 from .lookup import Look
 from .model import Event, Mail, Message, Outcome, Payload, Resolution, Status
 from .news import News
-from .outbox.base import TOO_LATE, TOO_LATE_IN_DOUBT, Beginning, Settlement
+from .outbox.base import TOO_LATE, TOO_LATE_IN_DOUBT
 from .outcome import Standing, by_its_key, standing, verdict
 from .providers.base import MAX_MESSAGE_ID, Can, Provider, Result
 from .render import LARGE, render

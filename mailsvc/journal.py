@@ -6,9 +6,10 @@ import asyncio
 
 import structlog
 
+from .attempt import Beginning, Settlement
 from .batcher import Batcher
 from .errors import StorageBroken, StorageUnavailable
-from .outbox.base import Beginning, Outbox, Settlement
+from .outbox.base import Outbox
 
 MAX_BATCH = 256  # rows in one transaction
 PAUSE, PAUSE_MAX = 0.1, 5.0  # seconds between tries to write a result down

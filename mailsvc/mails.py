@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import structlog
 
+from .attempt import Settlement
 from .decision import Decision, canceled, decided, not_retryable, rescheduled
 from .errors import Conflict, NotFound
 from .feed import Feed
+from .listing import Listing, Page
 from .model import Mail, Record, Status
-from .outbox.base import Erasure, Listing, Moves, Outbox, Page, Retried, Settlement
+from .moves import Moves
+from .outbox.base import Erasure, Outbox, Retried
 from .schedule import due_at
 from .watch import LOOK
 

@@ -21,13 +21,14 @@ from .drain import Drain
 from .errors import NotFound, ShuttingDown
 from .feed import Feed
 from .guard import Guard
+from .hours import Hour
 from .keys import Keys
 from .limits import Limits
 from .mails import Mails
 from .metrics import Reading, Store, packed
 from .model import Resolution, Status
 from .neighbours import Neighbours
-from .outbox.base import Change, Extent, Hour, Outbox
+from .outbox.base import Change, Extent, Outbox
 from .rehearsal import Rehearsal
 from .reports import Reports
 from .selector import ProviderState, Selector

@@ -6,23 +6,23 @@ trusted any more. Times are Unix seconds.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from ..access import ApiKey
+from ..addition import Added, Addition, Batch
+from ..attempt import Beginning, Settlement
 from ..callback import CallbackStore, Glimpse
 from ..council import Council
-from ..model import LANES, Attachment, Event, Mail, Outcome, Payload, Priority, Record, Report, Resolution, Status
+from ..hours import Hour
+from ..listing import Listing, Page
+from ..model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
+from ..moves import Moves
 from ..suppression import SuppressionStore
 from ..template import TemplateStore
-
-# How long a second request with the same Idempotency-Key is sure to get the first answer, in seconds.
-KEEP_IDEMPOTENCY_KEYS = 24 * 3600.0
-KEY_REUSED = "this Idempotency-Key was used before with another request body"
 
 # For how long a report is kept that is about no mail of ours, in seconds.
 KEEP_UNMATCHED = 7 * 86_400.0
@@ -31,10 +31,6 @@ KEEP_UNMATCHED = 7 * 86_400.0
 LOOK_AGAIN = (2.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 NEWEST = 1000  # mails to a recipient among which one is looked for by the provider's name for it
 
-# How many mails a list with several filters looks at for one of its pages.
-WALK = 2000
-
-HOUR = 3600.0  # seconds
 
 # Mails that are settled and can be sent on their way again by request.
 RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED, Status.REJECTED, Status.SUPPRESSED})
@@ -47,58 +43,6 @@ ERASED_ADDRESS, ERASED_SUBJECT = "erased@erased.invalid", "(erased)"
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
-    """A mail to be stored. `owner` names the API key; `fingerprint` is a digest of the request body.
-
-    It is `scheduled` if `due_at` is later than the mail's `created_at`, else `queued`.
-    """
-
-    mail: Mail
-    due_at: float
-    owner: str = ""
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-
-    @property
-    def status(self) -> Status:
-        """What the mail is first."""
-        return Status.SCHEDULED if self.due_at > self.mail.created_at else Status.QUEUED
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What the caller is told; `replayed` when an earlier request with the same key made the mail."""
-
-    id: str
-    status: Status
-    created_at: float
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Mails to be stored all together or not at all, and the `answer` to the request for them, a text of the caller's.
-
-    `additions` have no key of their own; that of the request is the batch's.
-    """
-
-    additions: Sequence[Addition]
-    created_at: float
-    answer: str
-    owner: str = ""
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Batched:
-    """What a batch is answered: for each mail, in their order, its `id` and `status`, or its `error`."""
-
-    data: Sequence[dict[str, Any]]
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Retried:
     """How many mails are on their way again, and how many could not be since they have no bodies any more.
 
@@ -108,143 +52,6 @@ class Retried:
     retried: int
     skipped: int
     after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """An attempt that is about to write its first byte. `n` is one more than the attempts made so far.
-
-    `payload` is kept until the mail's fate is settled, so that the same request can be made again; the first one for a
-    mail and a provider stays. `resolved` closes the mail's open doubts.
-    """
-
-    mail_id: str
-    n: int
-    provider: str
-    score: float
-    considered: list[dict[str, Any]]
-    started_at: float
-    payload: Payload | None = None
-    resolved: Resolution | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How an attempt ended and where the mail stands now.
-
-    `status` is SENDING while another provider is asked in the same go; the mail then keeps its `due_at`.
-    `due_at` is None when nothing is due any more.
-    `n` is 0 when the mail's standing changes without an attempt (it gave up waiting); not while one is running, and
-    only from the status `expected` if there is one. `resolved` closes the mail's open doubts.
-    `provider` and `provider_message_id` are kept from before where they are None; `error` is not.
-    `recipients` maps addresses to a status of their own, which stays; all others take the mail's status.
-    Texts of a provider may hold anything: what cannot be stored in them is left out.
-    """
-
-    mail_id: str
-    n: int
-    outcome: Outcome | None
-    status: Status
-    due_at: float | None
-    rounds: int
-    ended_at: float
-    provider: str | None = None
-    provider_message_id: str | None = None
-    http_status: int | None = None
-    detail: str | None = None
-    error: str | None = None
-    recipients: dict[str, Status] | None = None
-    events: tuple[Event, ...] = ()
-    resolved: Resolution | None = None
-    expected: Status | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which mails to list, newest first. `after` is the id of the last mail of the page before.
-
-    `to` is an address in any case; `provider` is the one named in the mail's record. `since` and `until` are about when
-    the mail was accepted: from then on, and before. `metadata` is a name and its text.
-    """
-
-    owner: str | None = None
-    status: Status | None = None
-    to: str | None = None
-    provider: str | None = None
-    after: str | None = None
-    limit: int = 20
-    since: float | None = None
-    until: float | None = None
-    tag: str | None = None
-    metadata: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a list found: no more than its limit. `next` is the `after` with which to look on, None at the end.
-
-    With several filters there may be fewer than the limit, or none, and yet more behind `next`.
-    """
-
-    records: Sequence[Record]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """An attempt in short; `outcome` is None while it runs."""
-
-    n: int
-    provider: str
-    outcome: Outcome | None
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Where a mail stands since `at`, and its attempts that began or ended in the time that was asked for."""
-
-    id: str
-    status: Status
-    at: float
-    attempts: Sequence[Tried]
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """Mails that have moved, the oldest move first; not `whole` where more had moved before them."""
-
-    mails: Sequence[Moved]
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """How many of the mails that were accepted in the hour from `at` on are in each status; those with any."""
-
-    at: float
-    counts: dict[Status, int]
-
-    @classmethod
-    def grouped(cls, rows: Iterable[Sequence[Any]]) -> list[Hour]:
-        """Of rows of an hour's number, a status and how many mails, in the order of the hours."""
-        found: dict[int, dict[Status, int]] = {}
-        for number, status, mails in rows:
-            found.setdefault(number, {})[Status(status)] = mails
-        return [cls(number * HOUR, counts) for number, counts in found.items()]
-
-
-def total(hours: Iterable[Hour]) -> Counter[Status]:
-    """The mails of all these hours by status."""
-    found: Counter[Status] = Counter()
-    for hour in hours:
-        found.update(hour.counts)
-    return found
-
-
-def hour_of(at: float) -> int:
-    """The number of the hour of that time, since 1970."""
-    return int(at // HOUR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..access import Scope
+from ..hours import HOUR, hour_of, total
 from ..model import Status
-from ..outbox.base import HOUR, hour_of, total
 from .base import Handler, rfc3339
 from .email import instant, query
 from .problem import invalid

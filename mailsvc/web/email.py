@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from ..access import Scope
 from ..instant import parse_instant
+from ..listing import Page
 from ..model import Record, Status
-from ..outbox.base import Page
 from ..submission import parse
 from .base import Handler, rfc3339
 from .body import fields, fingerprint

@@ -15,7 +15,7 @@ from .. import process
 from ..access import Scope
 from ..feed import Item
 from ..model import Record, Status
-from ..outbox.base import Moved, Moves, Tried
+from ..moves import Moved, Moves, Tried
 from ..service import Service
 from .base import Handler, rfc3339
 from .email import query

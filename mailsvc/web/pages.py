@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from ..access import Scope
 from ..errors import MailsvcError, Unavailable
 from ..history import EVERY
+from ..hours import HOUR, total
+from ..listing import Page as Wanted
 from ..model import Mail, Message, Record, Status
-from ..outbox.base import HOUR, total
-from ..outbox.base import Page as Wanted
 from ..render import LARGE, render
 from ..service import Service
 from ..submission import parse

@@ -6,8 +6,9 @@ import re
 from typing import Any, ClassVar
 
 from ..access import Scope
+from ..listing import Page
 from ..model import Status
-from ..outbox.base import RETRYABLE, Page
+from ..outbox.base import RETRYABLE
 from .base import Handler
 from .callback_fields import given, moment
 from .change import tell

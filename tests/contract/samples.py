@@ -5,9 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from mailsvc.addition import Added, Addition
 from mailsvc.address import Mailbox
+from mailsvc.attempt import Beginning, Settlement
 from mailsvc.model import Mail, OnUncertain, Outcome, Record, Status
-from mailsvc.outbox.base import Added, Addition, Beginning, Outbox, Settlement
+from mailsvc.outbox.base import Outbox
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Outbox]]
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from mailsvc.addition import Added
 from mailsvc.address import Mailbox
 from mailsvc.errors import Unavailable
+from mailsvc.listing import Page
 from mailsvc.model import Event, Outcome, Status
-from mailsvc.outbox.base import Added, Page
 from tests.contract.samples import (
     NOW,
     OpenStore,

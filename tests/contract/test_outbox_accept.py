@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from mailsvc.addition import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Batch
 from mailsvc.address import Mailbox
 from mailsvc.errors import IdempotencyKeyReused
+from mailsvc.listing import Page
 from mailsvc.model import Recipient, Status
-from mailsvc.outbox.base import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Batch, Page
 from tests.contract.samples import (
     NOW,
     OpenStore,

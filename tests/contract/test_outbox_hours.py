@@ -4,8 +4,10 @@ import random
 from collections import Counter
 
 from mailsvc.address import Mailbox
+from mailsvc.hours import HOUR, Hour
+from mailsvc.listing import Page
 from mailsvc.model import Outcome, Status
-from mailsvc.outbox.base import HOUR, Hour, Outbox, Page
+from mailsvc.outbox.base import Outbox
 from mailsvc.suppression import Reason, Suppression
 from tests.contract.samples import NOW, OpenStore, addition, beginning, failure, settlement, start, store
 

@@ -4,7 +4,7 @@ import pytest
 
 from mailsvc.access import ApiKey, Scope
 from mailsvc.errors import Conflict
-from mailsvc.outbox.base import Page
+from mailsvc.listing import Page
 from tests.contract.samples import NOW, OpenStore, addition, store
 
 PLAIN = ApiKey("mk_1", "plain", "d1", frozenset({Scope.SEND}), created_at=NOW)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mailsvc.address import Mailbox
+from mailsvc.listing import Listing, Page
 from mailsvc.model import Record, Status, new_id
 from mailsvc.outbox import postgres, sqlite
-from mailsvc.outbox.base import Listing, Outbox, Page
+from mailsvc.outbox.base import Outbox
 from tests.contract.samples import NOW, OpenStore, addition, beginning, settlement, store
 
 WALK = 4

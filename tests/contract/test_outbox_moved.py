@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from mailsvc.addition import Addition
 from mailsvc.model import Outcome, Status, new_id
-from mailsvc.outbox.base import Addition, Moved, Outbox, Tried
+from mailsvc.moves import Moved, Tried
+from mailsvc.outbox.base import Outbox
 from tests.contract.samples import NOW, OpenStore, addition, beginning, failure, settlement, store
 
 BREAK = NOW + 100

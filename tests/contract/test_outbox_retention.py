@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from mailsvc.address import Mailbox
+from mailsvc.listing import Page
 from mailsvc.model import Event, Outcome, Status
-from mailsvc.outbox.base import ERASED_ADDRESS, ERASED_SUBJECT, Erasure, Outbox, Page
+from mailsvc.outbox.base import ERASED_ADDRESS, ERASED_SUBJECT, Erasure, Outbox
 from tests.contract.samples import NOW, OpenStore, addition, beginning, failure, settlement, shown, start, store
 
 DAY = 86_400.0

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from mailsvc.addition import Batch
 from mailsvc.address import Mailbox
 from mailsvc.errors import IdempotencyKeyReused
+from mailsvc.listing import Page
 from mailsvc.model import Attachment, Outcome, Payload, Priority, Status, new_id
-from mailsvc.outbox.base import Batch, Page
 from mailsvc.suppression import Reason, Suppression
 from tests.contract.samples import (
     NOW,

@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import replace
 
+from mailsvc.addition import Added
 from mailsvc.address import Mailbox
 from mailsvc.errors import Conflict
 from mailsvc.model import Attempt, Event, Outcome, Status
-from mailsvc.outbox.base import Added
 from tests.contract.samples import (
     CONSIDERED,
     NOW,

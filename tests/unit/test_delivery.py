@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mailsvc.address import Mailbox
+from mailsvc.attempt import Beginning
 from mailsvc.errors import NotSent, Unanswered
 from mailsvc.model import OnUncertain, Outcome, Record, Report, ReportType, Status
-from mailsvc.outbox.base import Beginning
 from mailsvc.providers.base import Result
 from tests.unit.world import World, world
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mailsvc.attempt import Settlement
 from mailsvc.errors import Unanswered
 from mailsvc.model import OnUncertain, Outcome, Record, Resolution, Status
-from mailsvc.outbox.base import Settlement
 from mailsvc.providers.base import Result
 from tests.unit.test_delivery import outcomes
 from tests.unit.world import DAY, World, world

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mailsvc.attempt import Beginning
 from mailsvc.errors import StorageUnavailable
 from mailsvc.model import Message, Outcome, Status
-from mailsvc.outbox.base import Beginning
 from mailsvc.outbox.postgres import PostgresOutbox
 from mailsvc.providers.base import Result
 from tests.postgres import PostgresServer

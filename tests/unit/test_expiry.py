@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from mailsvc.addition import Addition
 from mailsvc.address import Mailbox
 from mailsvc.model import Mail, Message, OnUncertain, Outcome, Priority, Status, new_id
-from mailsvc.outbox.base import Addition
 from mailsvc.providers.base import Result
 from tests.unit.test_drain import Gate, settled
 from tests.unit.world import DAY, World, world

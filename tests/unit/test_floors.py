@@ -54,6 +54,11 @@ FLOORS = [
         "dialect",
         "sandbox",
         "template_files",
+        "addition",
+        "attempt",
+        "listing",
+        "moves",
+        "hours",
     },
     {"outbox", "providers", "simulate", "resolver", "templating"},
     {

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from mailsvc.listing import Page
 from mailsvc.model import Status
-from mailsvc.outbox.base import Page
 from mailsvc.outbox.postgres import lists
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW

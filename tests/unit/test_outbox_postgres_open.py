@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from mailsvc.errors import ConfigError, StorageUnavailable
+from mailsvc.listing import Page
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Page
 from mailsvc.outbox.postgres.address import Address
 from mailsvc.outbox.postgres.schema import prepare, scripts
 from tests.contract.samples import addition, store

@@ -8,9 +8,9 @@ import random
 import re
 import time
 
+from mailsvc.hours import HOUR, Hour
 from mailsvc.model import Outcome, Status
 from mailsvc.outbox import postgres as package
-from mailsvc.outbox.base import HOUR, Hour
 from mailsvc.outbox.postgres import PostgresOutbox, accept, deliver, inbox, leases, renewal, tally
 from mailsvc.outbox.postgres.server import SETTINGS
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, start, store

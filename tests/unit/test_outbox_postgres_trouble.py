@@ -7,9 +7,10 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from mailsvc.addition import Added
 from mailsvc.errors import Conflict, StorageBroken, StorageUnavailable
+from mailsvc.listing import Page
 from mailsvc.model import Event, Status
-from mailsvc.outbox.base import Added, Page
 from mailsvc.outbox.postgres.trouble import Lost, storage_trouble
 from tests.contract.samples import NOW, addition, beginning, failure, settlement, shown, start, status, store
 from tests.postgres import PostgresServer

@@ -11,9 +11,10 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from mailsvc.addition import Added
 from mailsvc.errors import StorageBroken, StorageUnavailable
+from mailsvc.listing import Page
 from mailsvc.model import Outcome, Status
-from mailsvc.outbox.base import Added, Page
 from mailsvc.outbox.sqlite.trouble import storage_trouble
 from mailsvc.outbox.sqlite.wal import CUT, KEEP
 from tests.contract.samples import NOW, addition, beginning, mail, settlement, shown, start, status, store

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailsvc.errors import ConfigError, OwnedByAnother, StorageBroken
+from mailsvc.listing import Page
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Page
 from tests.contract.samples import addition, store
 from tests.unit.outbox_sqlite import other_process, output
 

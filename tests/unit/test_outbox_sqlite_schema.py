@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mailsvc.errors import ConfigError, StorageBroken
+from mailsvc.listing import Page
 from mailsvc.model import Status
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Page
 from mailsvc.outbox.sqlite import accept, deliver, lists, moved, reads, renewal, retention, schema
 from mailsvc.outbox.sqlite.file import DatabaseFile
 from tests.contract.samples import addition, store

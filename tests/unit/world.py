@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from mailsvc.addition import Addition
 from mailsvc.address import Mailbox
 from mailsvc.choice import Choice, Hold
 from mailsvc.config import Config
@@ -17,7 +18,7 @@ from mailsvc.feed import Feed
 from mailsvc.journal import Journal
 from mailsvc.model import Mail, Message, OnUncertain, Record, new_id
 from mailsvc.outbox import open_outbox
-from mailsvc.outbox.base import Addition, Outbox
+from mailsvc.outbox.base import Outbox
 from mailsvc.providers.base import Can, Provider, Result, Settings
 from mailsvc.selector import Selector
 from mailsvc.wire import Answer, HttpRequest, Request, Response

@@ -10,26 +10,14 @@ import asyncpg
 import orjson
 
 from ...access import ApiKey
+from ...addition import KEEP_IDEMPOTENCY_KEYS, Added, Addition, Batch
+from ...attempt import Beginning, Settlement
 from ...errors import Conflict
+from ...hours import Hour, hour_of
+from ...listing import Listing, Page
 from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
-from ..base import (
-    KEEP_IDEMPOTENCY_KEYS,
-    KEEP_UNMATCHED,
-    Added,
-    Addition,
-    Batch,
-    Beginning,
-    Change,
-    Erasure,
-    Extent,
-    Folded,
-    Hour,
-    Listing,
-    Moves,
-    Page,
-    Settlement,
-    hour_of,
-)
+from ...moves import Moves
+from ..base import KEEP_UNMATCHED, Change, Erasure, Extent, Folded
 from . import accept, deliver, inbox, keys, leases, lists, moved, reads, renewal, retention
 from .address import DUMP, Address
 from .batch import storable

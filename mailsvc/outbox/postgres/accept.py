@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from ...addition import KEY_REUSED, Added, Addition, Batch
 from ...errors import IdempotencyKeyReused, StorageUnavailable
 from ...model import Mail, Status
-from ..base import KEY_REUSED, Added, Addition, Batch
 from .batch import columns, in_waves, known_uuid, storable
 from .server import Server
 from .suppressions import leave_out

@@ -7,9 +7,9 @@ from functools import partial
 
 import orjson
 
+from ...attempt import Beginning, Settlement
 from ...errors import Conflict
 from ...model import LANES, Mail, Priority
-from ..base import Beginning, Settlement
 from .batch import as_uuid, columns, harmless, in_waves, storable
 from .reads import MAIL_COLUMNS, build_mail
 from .server import Server

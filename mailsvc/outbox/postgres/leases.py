@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...attempt import Settlement
 from ...model import Outcome
-from ..base import Settlement
 from .batch import as_uuid, columns, harmless
 from .server import Server
 from .tally import TALLY

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from ...listing import WALK, Listing, Page
 from ...model import first_id
-from ..base import WALK, Listing, Page
 from .batch import as_uuid
 from .reads import RECORD, build_record, possible
 from .server import Server

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ...model import Outcome, Status, first_id
-from ..base import Moved, Moves, Tried
+from ...moves import Moved, Moves, Tried
 from .server import Server
 
 MOVED = """

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from ...address import Mailbox
+from ...hours import Hour, hour_of
 from ...model import (
     LANES,
     Attachment,
@@ -23,7 +24,7 @@ from ...model import (
     Status,
 )
 from ...template import Origin
-from ..base import Extent, Hour, hour_of
+from ..base import Extent
 from .batch import as_uuid, storable
 from .server import Server
 from .tally import COUNTS, HOURS

@@ -11,24 +11,14 @@ from typing import Any, BinaryIO, TypeVar
 import orjson
 
 from ...access import ApiKey
+from ...addition import Added, Addition, Batch
+from ...attempt import Beginning, Settlement
 from ...errors import StorageBroken, StorageUnavailable
+from ...hours import Hour, hour_of
+from ...listing import Listing, Page
 from ...model import LANES, Attachment, Mail, Priority, Record, Report, Resolution, Status
-from ..base import (
-    Added,
-    Addition,
-    Batch,
-    Beginning,
-    Change,
-    Erasure,
-    Extent,
-    Folded,
-    Hour,
-    Listing,
-    Moves,
-    Page,
-    Settlement,
-    hour_of,
-)
+from ...moves import Moves
+from ..base import Change, Erasure, Extent, Folded
 from . import accept, copying, deliver, inbox, keys, lists, moved, reads, renewal, retention, tally
 from .callbacks import SqliteCallbacks
 from .engine import Engine, Transaction

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from ...addition import KEEP_IDEMPOTENCY_KEYS, KEY_REUSED, Added, Addition, Batch
 from ...errors import IdempotencyKeyReused
 from ...model import Mail, Status
-from ..base import KEEP_IDEMPOTENCY_KEYS, KEY_REUSED, Added, Addition, Batch
 from .engine import Transaction
 from .suppressions import leave_out
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
+from ...attempt import Beginning, Settlement
 from ...errors import Conflict
 from ...model import LANES, Mail, Payload, Priority, Resolution, Status
-from ..base import Beginning, Settlement
 from .engine import Transaction
 from .events import INSERT_EVENT
 from .reads import SELECT_MAIL, build_mails

@@ -17,8 +17,8 @@ import structlog
 
 from ...batcher import Batcher
 from ...errors import StorageBroken, StorageUnavailable
+from ...hours import hour_of
 from ...model import Status
-from ..base import hour_of
 from . import tally
 from .file import DatabaseFile
 from .trouble import disk_full, storage_trouble

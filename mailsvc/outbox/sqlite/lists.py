@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ...listing import WALK, Listing, Page
 from ...model import first_id
-from ..base import WALK, Listing, Page
 from .reads import RECORD, build_records
 
 # Numbers grow as ids do, if not to the second: clocks are set back, too.

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from ...model import Outcome, Status
-from ..base import Moved, Moves, Tried
+from ...moves import Moved, Moves, Tried
 from .lists import first_number
 from .reads import json_array
 

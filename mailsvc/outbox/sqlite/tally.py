@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from ...hours import Hour, hour_of
 from ...model import Status
-from ..base import Hour, hour_of
 
 ADD = """
 INSERT INTO hourly (hour, status, number) VALUES (?, ?, ?)

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from ...access import Scope
+from ...addition import Added
 from ...errors import FieldFault, InvalidMail
-from ...outbox.base import Added
 from ...submission import Submission, parse
 from ..base import Handler
 from ..body import fingerprint
